@@ -1,0 +1,15 @@
+//! AMD Secure Virtual Machine (SVM) as data: what volume 2 of the AMD64 Architecture Programmer's Manual (24593)
+//! says in chapter 15 and appendices B and C, in types that a hypervisor uses and a host-side test can exercise.
+//!
+//! Nothing in here executes a privileged instruction. Whatever has to be read from a processor (CPUID, MSRs, guest
+//! memory) comes in as a value or a closure, so that every decision is a function that runs anywhere.
+//!
+//! Names such as `SVM-15.5.1-C-022` are ids of the requirements catalogue.
+#![cfg_attr(not(test), no_std)]
+
+pub mod addr;
+pub mod exit;
+pub mod intercepts;
+pub mod msr;
+pub mod regs;
+pub mod vmcb;
