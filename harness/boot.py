@@ -1,0 +1,94 @@
+"""What a case asks for, as plain data: which software boots, with which faults injected, and what is watched."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Insn(StrEnum):
+    """Instructions that can be watched or tampered with, found in any image by their bytes."""
+
+    CPUID = "cpuid"
+    RDMSR = "rdmsr"
+    WRMSR = "wrmsr"
+    VMRUN = "vmrun"
+    VMMCALL = "vmmcall"
+    VMLOAD = "vmload"
+    VMSAVE = "vmsave"
+    STGI = "stgi"
+    CLGI = "clgi"
+    SKINIT = "skinit"
+    INVLPGA = "invlpga"
+    EXIT = "out 0xf4"
+    """Not an instruction of interest by itself: the write to the exit port, before which the last state is read."""
+
+    @property
+    def opcodes(self) -> tuple[bytes, ...]:
+        """Its encodings (vol. 3)."""
+        return _OPCODES[self]
+
+
+_OPCODES = {
+    Insn.CPUID: (b"\x0f\xa2",),
+    Insn.RDMSR: (b"\x0f\x32",),
+    Insn.WRMSR: (b"\x0f\x30",),
+    **{
+        insn: (bytes((0x0F, 0x01, 0xD8 + n)),)
+        for n, insn in enumerate(
+            (Insn.VMRUN, Insn.VMMCALL, Insn.VMLOAD, Insn.VMSAVE, Insn.STGI, Insn.CLGI, Insn.SKINIT, Insn.INVLPGA)
+        )
+    },
+    Insn.EXIT: (b"\xe6\xf4", b"\xe7\xf4"),
+}
+
+SVM_INSNS = frozenset(Insn) - {Insn.CPUID, Insn.RDMSR, Insn.WRMSR, Insn.EXIT}
+"""The instructions that need EFER.SVME (15.4)."""
+
+
+class Fault(BaseModel):
+    """A lie told to the software under test: what one instruction returns to it, or that it does nothing at all.
+
+    ``select`` is the MSR (ECX) or CPUID leaf (EAX) it applies to; ``None`` for every one. ``force`` holds, per
+    register, the bits to set and the bits to clear in what the instruction returned. With ``skip`` the instruction is
+    passed over as if it were a NOP: a seeded defect of the *engine*, for cases that judge engines.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    insn: Insn
+    select: int | None = None
+    force: dict[str, tuple[int, int]] = {}
+    skip: bool = False
+
+    def __str__(self) -> str:
+        where = "" if self.select is None else f" {self.select:#x}"
+        if self.skip:
+            return f"{self.insn}{where} does nothing"
+        return f"{self.insn}{where}: " + ", ".join(
+            f"{name} |= {on:#x}" + (f", &= ~{off:#x}" if off else "") for name, (on, off) in self.force.items()
+        )
+
+
+class Boot(BaseModel):
+    """One boot of a hypervisor.
+
+    :param name: tells this boot from a case's others.
+    :param guest: the guest to run, by a name that the manifest knows; ``None`` for the manifest's own default.
+    :param count: how often a looping guest loops.
+    :param words: further words for the command line.
+    :param faults: what the software is lied to about.
+    :param guard_hsave: watch every access to the host save area from the moment VM_HSAVE_PA is written.
+    :param seconds: how long it may take.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = ""
+    guest: str | None = None
+    count: int | None = None
+    words: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    guard_hsave: bool = False
+    seconds: float = 10.0

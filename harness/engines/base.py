@@ -1,0 +1,66 @@
+"""What every engine offers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from harness.boot import Boot
+from harness.hypervisors.manifest import Manifest
+from harness.lab.program import Program, Seen
+from harness.observation import Observation
+
+
+class CpuModel(BaseModel):
+    """What an engine says of one of its processor models: vendor, 64-bit mode, and the bits that SVM is about."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    vendor: str
+    long_mode: bool
+    svm: bool
+    npt: bool
+
+    @property
+    def amd(self) -> bool:
+        """Whether its vendor string is one with SVM."""
+        return self.vendor in ("AuthenticAMD", "HygonGenuine")
+
+
+@dataclass(frozen=True)
+class Console:
+    """How a person gets a live console: the command for a terminal, and the sockets beside it."""
+
+    command: list[str]
+    qmp: Path
+    gdb: Path
+
+
+class Engine(Protocol):
+    """Something that boots images. ``name`` is like ``qemu-7.2``; ``version`` is exact; both go into every report."""
+
+    name: str
+    version: str
+
+    @property
+    def description(self) -> str:
+        """One line: what it is and why it was chosen."""
+
+    def cpu_models(self) -> dict[str, CpuModel]:
+        """Its processor models by name; cached, sorted by name."""
+
+    def cpu(self, spec: str) -> CpuModel:
+        """The model that ``spec`` (a name, then ``,+feature`` or ``,-feature``) amounts to here."""
+
+    def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
+        """Boot a hypervisor and bring back all that was seen. Files go to ``folder``; nothing outlives the call."""
+
+    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
+        """Let the probe execute a program."""
+
+    def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
+        """A live console for a person."""

@@ -1,0 +1,153 @@
+"""Turns a running machine into an observation: the same for every engine with a gdbstub and mapped RAM."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import time
+from collections.abc import Callable
+
+from harness.boot import Boot
+from harness.errors import DeadlineExceeded, EngineError, ProtocolError
+from harness.hypervisors.manifest import Manifest
+from harness.lab.program import Program, Seen, results
+from harness.machine.ending import Ending, How
+from harness.machine.image import Image
+from harness.machine.pagewalk import Reach, merged, reach
+from harness.machine.qemu import QemuMachine
+from harness.machine.registers import Registers
+from harness.machine.trace import Tracer
+from harness.machine.vmcb import Vmcb
+from harness.observation import Observation, Tried
+
+WITNESS = 0x1_0000
+"""Guest-physical address of a guest's witness (docs/protocol.md, "Guests")."""
+
+_CONSOLE_KEPT = 64 << 10
+_WITNESS_HEAD = struct.Struct("<4sI")
+_WITNESS_ENTRY = struct.Struct("<8sIIQ")
+_NO_FAULT = 0xFFFF_FFFF
+
+
+class _Final:
+    """The state just before the software wrote to the exit port, or when it was stopped."""
+
+    def __init__(self, machine: QemuMachine) -> None:
+        self.machine = machine
+        self.registers: Registers | None = None
+
+    def take(self) -> None:
+        self.registers = self.machine.registers()
+
+
+def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot) -> Observation:
+    """Run a hypervisor to its end, watching. Engine, version and CPU are for the engine to fill in."""
+    final = _Final(machine)
+    tracer = Tracer(machine.gdb, image, machine.ram, boot, final.take)
+    tracer.arm()
+
+    def shown() -> str | None:
+        if manifest.watches_console and (outcome := manifest.outcome_of(None, machine.console())):
+            return f"the console shows {outcome}"
+        return None
+
+    ended = _run(machine, tracer, shown)
+    if final.registers is None and ended.how in (How.HUNG, How.HALTED, How.EXITED):
+        with contextlib.suppress(EngineError, DeadlineExceeded, ProtocolError):
+            machine.interrupt()
+            final.take()
+    boot_seconds = time.monotonic() - machine.ready
+    console = machine.console()
+    outcome = manifest.outcome_of(ended.code, console)
+    if ended.how is How.EXITED and (outcome or "").startswith("refused."):
+        ended = ended.model_copy(update={"how": How.REFUSED, "detail": outcome})
+    vmcb = machine.ram.read(tracer.last_vmcb, 0x1000) if tracer.last_vmcb is not None else None
+    reached = _reach(machine, vmcb, final.registers)
+    mappings = merged(reached.mappings)
+    return Observation(
+        engine="",
+        engine_version="",
+        cpu="",
+        command=machine.command,
+        image_sha256=image.sha256,
+        ended=ended,
+        outcome=outcome,
+        records=machine.reader.records,
+        damage=machine.reader.damage,
+        console=console[-_CONSOLE_KEPT:],
+        trace=tracer.events,
+        trace_cut=tracer.cut,
+        accesses=tracer.accesses,
+        guarded=tracer.guarded,
+        final=final.registers,
+        vmcb=vmcb,
+        mappings=mappings,
+        tables=reached.tables,
+        witness=_witness(machine, reached) if manifest.records else {},
+        ram_size=machine.ram.size,
+        image_extent=image.extent,
+        seconds=time.monotonic() - machine.started,
+        boot_seconds=boot_seconds,
+    )
+
+
+def watch_program(machine: QemuMachine, image: Image, program: Program) -> Seen:
+    """Run the probe to its end and read what it left in RAM."""
+    boot = Boot(faults=program.faults, seconds=program.seconds)
+    tracer = Tracer(machine.gdb, image, machine.ram, boot, lambda: None)
+    if program.faults:
+        tracer.arm()
+    ended = _run(machine, tracer, lambda: None)
+    boot_seconds = time.monotonic() - machine.ready
+    steps, under_way = results(image, machine.ram)
+    return Seen(
+        engine="",
+        engine_version="",
+        cpu="",
+        command=machine.command,
+        ended=ended,
+        program=program,
+        steps=steps,
+        under_way=under_way,
+        console=machine.console()[-_CONSOLE_KEPT:],
+        seconds=time.monotonic() - machine.started,
+        boot_seconds=boot_seconds,
+    )
+
+
+def _run(machine: QemuMachine, tracer: Tracer, shown: Callable[[], str | None]) -> Ending:
+    try:
+        return machine.run(tracer.handle, shown)
+    except (EngineError, ProtocolError) as error:
+        if machine.child.wait(machine.deadline.sooner(0.5)):
+            return Ending(how=How.ENGINE_CRASHED, detail=f"{error}; {machine.child.said}")
+        return Ending(how=How.HARNESS_ERROR, detail=str(error))
+    except DeadlineExceeded as error:
+        return Ending(how=How.HUNG, detail=error.what)
+
+
+def _reach(machine: QemuMachine, vmcb: bytes | None, host: Registers | None) -> Reach:
+    if vmcb is None or host is None:
+        return Reach()
+    try:
+        return reach(Vmcb(vmcb), host, machine.ram.read)
+    except ValueError:
+        return Reach()
+
+
+def _witness(machine: QemuMachine, reached: Reach) -> dict[str, Tried]:
+    page = next((m for m in reached.mappings if m.guest <= WITNESS < m.guest + m.size), None)
+    if page is None:
+        return {}
+    at = page.host + WITNESS - page.guest
+    magic, count = _WITNESS_HEAD.unpack(machine.ram.read(at, _WITNESS_HEAD.size))
+    if magic != b"WITN" or count > 160:
+        return {}
+    tried: dict[str, Tried] = {}
+    for number in range(count):
+        data = machine.ram.read(at + _WITNESS_HEAD.size + number * _WITNESS_ENTRY.size, _WITNESS_ENTRY.size)
+        name, vector, error, value = _WITNESS_ENTRY.unpack(data)
+        tried[name.rstrip(b"\0").decode("ascii", "replace")] = Tried(
+            vector=None if vector == _NO_FAULT else vector, error=error, value=value
+        )
+    return tried

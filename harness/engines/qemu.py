@@ -1,0 +1,168 @@
+"""QEMU, with TCG or KVM: finds the binary, knows its CPU models, boots images in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import platformdirs
+from pydantic import TypeAdapter
+
+from harness import paths
+from harness.boot import Boot
+from harness.deadline import Deadline
+from harness.engines.base import Console, CpuModel
+from harness.engines.collect import observe, watch_program
+from harness.errors import EngineError, SvmconfError, ToolMissing
+from harness.hypervisors.manifest import Manifest
+from harness.lab.program import Program, Seen
+from harness.machine.image import Image
+from harness.machine.qemu import QemuMachine
+from harness.observation import Observation
+
+PROBE_IMAGE = paths.IMAGES / "probe.elf"
+_MODELS = TypeAdapter(dict[str, CpuModel])
+_VERSION = re.compile(r"version (\d+\.\d+)(\.\d+)?(?: \((.+)\))?")
+
+
+class Qemu:
+    """A QEMU binary with one accelerator (``tcg`` or ``kvm``)."""
+
+    def __init__(self, binary: str, accelerator: str, why: str) -> None:
+        found = shutil.which(binary)
+        if found is None:
+            raise ToolMissing(f"no QEMU: {binary} is not on this machine", "apt-get install qemu-system-x86")
+        self.binary = Path(found)
+        self.accelerator = accelerator
+        self.why = why
+        short, self.version = self._read_version()
+        self.name = f"qemu-{short}" + ("" if accelerator == "tcg" else f"+{accelerator}")
+
+    def _read_version(self) -> tuple[str, str]:
+        try:
+            said = subprocess.run(
+                [self.binary, "--version"], capture_output=True, text=True, timeout=20, check=True
+            ).stdout
+        except (OSError, subprocess.SubprocessError) as error:
+            raise EngineError(f"{self.binary} --version fails: {error}") from error
+        match = _VERSION.search(said)
+        if match is None:
+            raise EngineError(f"{self.binary} is no QEMU: it says {said[:60]!r}")
+        return match[1], f"{match[1]}{match[2] or ''}" + (f" ({match[3]})" if match[3] else "")
+
+    @property
+    def description(self) -> str:
+        """One line: what it is and why it was chosen."""
+        return f"QEMU {self.version}, {self.accelerator.upper()}: {self.why}"
+
+    # CPU models
+
+    def cpu_models(self) -> dict[str, CpuModel]:
+        """Its 64-bit models by name, each without the suffix of a version; asked of the engine once and remembered."""
+        return self._models
+
+    def cpu(self, spec: str) -> CpuModel:
+        """The model behind ``EPYC`` or ``EPYC,-svm``; raise :class:`SvmconfError` when there is none of that name."""
+        name, *changes = spec.split(",")
+        model = self._models.get(name)
+        if model is None:
+            raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(self._models)}")
+        bits = {feature: change[0] == "+" for feature in ("svm", "npt") for change in changes if change[1:] == feature}
+        return model.model_copy(update={"name": spec, **bits})
+
+    @cached_property
+    def _models(self) -> dict[str, CpuModel]:
+        stat = self.binary.stat()
+        key = hashlib.sha256(f"1 {self.binary} {stat.st_mtime_ns} {stat.st_size} {self.accelerator}".encode())
+        cache = Path(platformdirs.user_cache_dir("svmconf")) / f"cpu-models-{key.hexdigest()[:16]}.json"
+        if cache.is_file():
+            return _MODELS.validate_json(cache.read_bytes())
+        models = self._ask_models()
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkstemp(dir=cache.parent)[1])
+        draft.write_bytes(_MODELS.dump_json(models))
+        draft.replace(cache)
+        return models
+
+    def _ask_models(self) -> dict[str, CpuModel]:
+        models: dict[str, CpuModel] = {}
+        with (
+            tempfile.TemporaryDirectory(prefix="svmconf-") as folder,
+            QemuMachine(self._command("max"), 16, Path(folder), Deadline.after(60)) as machine,
+        ):
+            definitions = machine.qmp.command("query-cpu-definitions")
+            for name in sorted(d["name"] for d in definitions if not re.search(r"-v\d+$", d["name"])):
+                if name == "host" and self.accelerator == "tcg":
+                    continue
+                try:
+                    answer = machine.qmp.command("query-cpu-model-expansion", type="full", model={"name": name})
+                except EngineError:
+                    continue  # a model that this accelerator cannot offer
+                props = answer["model"]["props"]
+                if props.get("lm"):
+                    models[name] = CpuModel(
+                        name=name,
+                        vendor=props.get("vendor", ""),
+                        long_mode=True,
+                        svm=bool(props.get("svm")),
+                        npt=bool(props.get("npt")),
+                    )
+        return models
+
+    # Booting
+
+    def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
+        """Boot a hypervisor and bring back all that was seen."""
+        image = Image(manifest.image)
+        with self._machine(image, manifest.command_line(boot), cpu, manifest.memory, boot.seconds, folder) as machine:
+            seen = observe(machine, image, manifest, boot)
+        return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
+
+    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
+        """Let the probe execute a program."""
+        copy = folder / "program.elf"
+        image = program.into(Image(PROBE_IMAGE), copy)
+        try:
+            with self._machine(image, "", cpu, 64, program.seconds, folder) as machine:
+                seen = watch_program(machine, image, program)
+        finally:
+            copy.unlink(missing_ok=True)
+        return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
+
+    def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
+        """The command for a terminal: serial port on stdio, QMP and gdbstub on sockets in ``folder``."""
+        qmp, gdb = folder / "qmp", folder / "gdb"
+        command = [
+            *self._command(cpu, Image(manifest.image), manifest.command_line(boot)),
+            *("-m", f"{manifest.memory}M", "-object", f"memory-backend-ram,id=ram,size={manifest.memory}M"),
+            *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
+            *("-qmp", f"unix:{qmp},server=on,wait=off", "-gdb", f"unix:{gdb},server=on,wait=off"),
+        ]
+        return Console(command, qmp, gdb)
+
+    @contextmanager
+    def _machine(
+        self, image: Image, cmdline: str, cpu: str, memory: int, seconds: float, folder: Path
+    ) -> Iterator[QemuMachine]:
+        command = self._command(cpu, image, cmdline)
+        with QemuMachine(command, memory, folder, Deadline.after(seconds)) as machine:
+            (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
+            yield machine
+
+    def _command(self, cpu: str, image: Image | None = None, cmdline: str = "") -> list[str]:
+        return [
+            str(self.binary),
+            *("-machine", "pc,memory-backend=ram", "-accel", self.accelerator, "-cpu", cpu),
+            *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot"),
+            *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
+            *(("-kernel", str(image.path)) if image else ()),
+            *(("-append", cmdline) if cmdline else ()),
+        ]

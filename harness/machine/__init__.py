@@ -1,0 +1,1 @@
+"""A running machine: launched with a deadline, watched from outside, and how it ended."""

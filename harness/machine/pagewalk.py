@@ -1,0 +1,115 @@
+"""Walks a guest's translation tables from outside: which host memory can the guest reach?
+
+Under nested paging the tables at N_CR3 have the host's paging mode (15.25.3); without it the guest runs on the tables
+that its CR3 in the VMCB names, in the mode that its EFER, CR0 and CR4 there say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from harness.machine.registers import EFER_LMA, Registers
+from harness.machine.vmcb import NP_ENABLE, Vmcb
+
+_PRESENT, _WRITABLE, _LARGE = 1 << 0, 1 << 1, 1 << 7
+_ADDRESS = 0x000F_FFFF_FFFF_F000
+_CR0_PG, _CR4_PAE, _CR4_PSE = 1 << 31, 1 << 5, 1 << 4
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A translation: ``size`` bytes from ``guest`` (guest-physical, or guest-linear in a shadow table) to ``host``."""
+
+    guest: int
+    host: int
+    size: int
+    writable: bool
+
+
+@dataclass
+class Reach:
+    """What a guest can reach, and which pages hold the tables that say so."""
+
+    mappings: list[Mapping] = field(default_factory=list)
+    tables: list[int] = field(default_factory=list)
+
+
+def reach(vmcb: Vmcb, host: Registers, read: Callable[[int, int], bytes]) -> Reach:
+    """Walk the tables that ``vmcb`` names, for a host whose registers at VMRUN were ``host``.
+
+    ``read(address, size)`` gives physical memory and raises :class:`ValueError` outside RAM.
+    """
+    if vmcb["nested_control"] & NP_ENABLE:
+        return _tables(vmcb["n_cr3"], host["efer"], host["cr4"], read)
+    if not vmcb["cr0"] & _CR0_PG:
+        return Reach([Mapping(0, 0, 1 << 32, True)])
+    return _tables(vmcb["cr3"], vmcb["efer"], vmcb["cr4"], read)
+
+
+def _tables(cr3: int, efer: int, cr4: int, read: Callable[[int, int], bytes]) -> Reach:
+    if efer & EFER_LMA:
+        return _walk(cr3 & _ADDRESS, 4, read)
+    if cr4 & _CR4_PAE:
+        return _walk(cr3 & 0xFFFF_FFE0, 3, read)
+    return _walk_legacy(cr3 & 0xFFFF_F000, bool(cr4 & _CR4_PSE), read)
+
+
+def _walk(root: int, levels: int, read: Callable[[int, int], bytes]) -> Reach:
+    found = Reach()
+
+    def visit(table: int, level: int, base: int, writable: bool) -> None:
+        if table not in found.tables:
+            found.tables.append(table & ~0xFFF)
+        size = 1 << (12 + 9 * (level - 1))
+        pdpt_of_pae = level == 3 and levels == 3  # four entries, no W bit
+        data = read(table, 32 if pdpt_of_pae else 4096)
+        for index in range(len(data) // 8):
+            entry = int.from_bytes(data[8 * index : 8 * index + 8], "little")
+            if not entry & _PRESENT:
+                continue
+            here, may_write = base + index * size, writable and (pdpt_of_pae or bool(entry & _WRITABLE))
+            if level == 1 or (level in (2, 3) and not pdpt_of_pae and entry & _LARGE):
+                found.mappings.append(Mapping(here, entry & _ADDRESS & ~(size - 1), size, may_write))
+            else:
+                visit(entry & _ADDRESS, level - 1, here, may_write)
+
+    visit(root, levels, 0, True)
+    return found
+
+
+def _walk_legacy(root: int, pse: bool, read: Callable[[int, int], bytes]) -> Reach:
+    found = Reach(tables=[root])
+    directory = read(root, 4096)
+    for index in range(1024):
+        entry = int.from_bytes(directory[4 * index : 4 * index + 4], "little")
+        if not entry & _PRESENT:
+            continue
+        if pse and entry & _LARGE:
+            found.mappings.append(Mapping(index << 22, entry & 0xFFC0_0000, 1 << 22, bool(entry & _WRITABLE)))
+            continue
+        found.tables.append(entry & 0xFFFF_F000)
+        table = read(entry & 0xFFFF_F000, 4096)
+        for slot in range(1024):
+            page = int.from_bytes(table[4 * slot : 4 * slot + 4], "little")
+            if page & _PRESENT:
+                writable = bool(entry & page & _WRITABLE)
+                found.mappings.append(Mapping(index << 22 | slot << 12, page & 0xFFFF_F000, 4096, writable))
+    return found
+
+
+def merged(mappings: list[Mapping]) -> list[Mapping]:
+    """Neighbouring translations put together."""
+    runs: list[Mapping] = []
+    for mapping in sorted(mappings, key=lambda one: one.guest):
+        last = runs[-1] if runs else None
+        if (
+            last
+            and last.guest + last.size == mapping.guest
+            and last.host + last.size == mapping.host
+            and last.writable == mapping.writable
+        ):
+            runs[-1] = Mapping(last.guest, last.host, last.size + mapping.size, last.writable)
+        else:
+            runs.append(mapping)
+    return runs

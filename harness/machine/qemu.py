@@ -1,0 +1,212 @@
+"""One running QEMU: its files, its sockets, its end.
+
+QEMU gets its ends of two socket pairs (QMP and gdbstub), so there is nothing to connect to and nothing to race. Its
+output goes to files in the case's folder; the guest's RAM is a file that we map too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from harness import paths
+from harness.deadline import Deadline
+from harness.errors import DeadlineExceeded, EngineError, SvmconfError
+from harness.machine.ending import Ending, How
+from harness.machine.gdb import Gdb, Stop
+from harness.machine.process import Child
+from harness.machine.qmp import Qmp
+from harness.machine.ram import Ram
+from harness.machine.records import RecordReader
+from harness.machine.registers import RFLAGS_IF, Registers
+
+CONSOLE_LIMIT = 16 << 20
+"""A console of more bytes than this is a machine gone wild."""
+
+_TICK = 0.1
+_RIP = re.compile(r"\b[RE]IP=([0-9a-f]+)")
+_FLAGS = re.compile(r"\b(?:RFL|EFL)=([0-9a-f]+)")
+
+
+class QemuMachine:
+    """A machine that is stopped before its first instruction until :meth:`run`.
+
+    ``command`` is the command line without the files and sockets, which this class adds.
+    """
+
+    def __init__(self, command: Sequence[str], memory: int, folder: Path, deadline: Deadline) -> None:
+        self.folder = folder
+        self.deadline = deadline
+        self.reader = RecordReader()
+        self.started = time.monotonic()
+        self._serial = folder / "serial.log"
+        self._debug = folder / "debugcon.log"
+        self._log = folder / "engine.log"
+        self._seen = {self._serial: 0, self._debug: 0}
+        self._ram_file = paths.scratch() / f"svmconf-{folder.name}-{id(self):x}.ram"
+        self._closing = contextlib.ExitStack()
+        try:
+            self._start(command, memory)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, command: Sequence[str], memory: int) -> None:
+        size = memory << 20
+        self._ram_file.touch()
+        self._closing.callback(self._ram_file.unlink, missing_ok=True)
+        self.ram = self._closing.enter_context(Ram(self._ram_file, size))
+        ours_qmp, theirs_qmp = socket.socketpair()
+        ours_gdb, theirs_gdb = socket.socketpair()
+        self.command = [
+            *command,
+            *("-m", f"{memory}M"),
+            *("-object", f"memory-backend-file,id=ram,size={memory}M,mem-path={self._ram_file},share=on"),
+            *("-debugcon", f"file:{self._debug}", "-serial", f"file:{self._serial}"),
+            *("-d", "cpu_reset", "-D", str(self._log)),
+            *("-chardev", f"socket,id=qmp,fd={theirs_qmp.fileno()}", "-mon", "chardev=qmp,mode=control"),
+            *("-chardev", f"socket,id=gdb,fd={theirs_gdb.fileno()}", "-gdb", "chardev:gdb", "-S"),
+        ]
+        with theirs_qmp, theirs_gdb:
+            self.child = Child(
+                self.command, self.folder / "stderr.log", pass_fds=(theirs_qmp.fileno(), theirs_gdb.fileno())
+            )
+        self._closing.callback(self.child.kill)
+        try:
+            self.qmp = Qmp(ours_qmp, self.deadline)
+            self._closing.callback(self.qmp.close)
+            self.gdb = Gdb(ours_gdb, self.deadline)
+            self._closing.callback(self.gdb.close)
+        except SvmconfError as error:
+            self.child.wait(Deadline.after(0.5))
+            raise EngineError(f"{command[0]} did not start: {self.child.said or error}") from error
+        self.ready = time.monotonic()
+
+    # Running
+
+    def run(self, on_stop: Callable[[Stop], None], over: Callable[[], str | None] = lambda: None) -> Ending:
+        """Let it run to its end.
+
+        ``on_stop`` is called at each stop of the gdbstub and must resume the machine. ``over`` is asked now and then
+        whether the console shows the end already, and answers with why.
+        """
+        self.gdb.resume()
+        halted_before = False
+        while not self.child.wait(self.deadline.sooner(_TICK), self.gdb.fileno()):
+            stop = self._stop()
+            if stop is not None:
+                if not stop.gone:
+                    on_stop(stop)
+                elif not self.child.wait(Deadline.after(2.0)):
+                    return Ending(how=How.ENGINE_CRASHED, detail="the gdbstub closed while the engine ran on")
+                continue
+            why = over()
+            if why is not None:
+                return Ending(how=How.EXITED, detail=why)
+            if sum(file.stat().st_size for file in self._seen if file.exists()) > CONSOLE_LIMIT:
+                return Ending(
+                    how=How.HUNG, detail=f"printed more than {CONSOLE_LIMIT >> 20} MiB", rips=self._sample()
+                )
+            halted = self._halted()
+            if halted and halted_before:
+                return Ending(how=How.HALTED, detail="HLT with interrupts off", rips=self._sample(1))
+            halted_before = halted
+            if self.deadline.passed:
+                spent = time.monotonic() - self.started
+                return Ending(how=How.HUNG, detail=f"still running after {spent:.1f} s", rips=self._sample())
+        return self._exited()
+
+    def _stop(self) -> Stop | None:
+        if not self.child.wait(Deadline.after(0), self.gdb.fileno()):
+            with contextlib.suppress(DeadlineExceeded):
+                return self.gdb.wait(Deadline.after(0.001))
+        return None
+
+    def _exited(self) -> Ending:
+        status = self.child.status
+        assert status is not None
+        reason = self.qmp.shutdown_reason()
+        if status < 0:
+            return Ending(how=How.ENGINE_CRASHED, detail=f"ended by signal {-status}: {self.child.said}")
+        if status & 1 and reason is None and not (status == 1 and self.child.said):
+            return Ending(how=How.EXITED, code=status >> 1)
+        if status & 1 and reason is not None and "crash" not in reason:
+            # Newer versions announce the exit port's write as a shutdown.
+            return Ending(how=How.EXITED, code=status >> 1)
+        if status:
+            return Ending(how=How.ENGINE_CRASHED, detail=f"exit status {status}: {self.child.said}")
+        fault = self._triple_fault()
+        if fault is not None:
+            return fault
+        if reason == "guest-reset":
+            return Ending(how=How.RESET, detail="the software reset the machine")
+        return Ending(how=How.SHUTDOWN, detail=reason or "")
+
+    def _triple_fault(self) -> Ending | None:
+        """TCG says it in its log, with the registers of that moment behind it."""
+        text = self._log.read_text("latin-1") if self._log.exists() else ""
+        _, found, after = text.partition("Triple fault")
+        if not found:
+            return None
+        rip = _RIP.search(after)
+        return Ending(how=How.TRIPLE_FAULT, rips=(int(rip[1], 16),) if rip else ())
+
+    def _halted(self) -> bool:
+        try:
+            state = self.qmp.human("info registers")
+        except EngineError:
+            return False
+        flags = _FLAGS.search(state)
+        return "HLT=1" in state and flags is not None and not int(flags[1], 16) & RFLAGS_IF
+
+    def _sample(self, times: int = 8) -> tuple[int, ...]:
+        rips: list[int] = []
+        for _ in range(times):
+            with contextlib.suppress(EngineError):
+                found = _RIP.search(self.qmp.human("info registers"))
+                if found:
+                    rips.append(int(found[1], 16))
+        return tuple(rips)
+
+    # What it shows
+
+    def registers(self) -> Registers:
+        """All registers; the machine must be stopped."""
+        return Registers.of(self.gdb.registers(), self.qmp.human("info registers"))
+
+    def interrupt(self) -> None:
+        """Stop a machine that runs."""
+        self.gdb.interrupt()
+        self.gdb.wait(self.deadline.sooner(1.0) if not self.deadline.passed else Deadline.after(1.0))
+
+    def console(self) -> str:
+        """Serial port and debug port so far; whichever said more. Also feeds the record reader."""
+        for file in (self._debug, self._serial):
+            if file.exists():
+                with file.open("rb") as data:
+                    data.seek(self._seen[file])
+                    new = data.read(CONSOLE_LIMIT)
+                self._seen[file] += len(new)
+                if file == self._debug:
+                    self.reader.feed(new)
+        texts = [f.read_bytes()[:CONSOLE_LIMIT].decode("latin-1") for f in self._seen if f.exists()]
+        return max(texts, key=len, default="")
+
+    # The end of it
+
+    def close(self) -> None:
+        """End it and remove the guest's RAM; harmless when done before."""
+        self._closing.close()
+
+    def __enter__(self) -> QemuMachine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

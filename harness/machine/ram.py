@@ -1,0 +1,39 @@
+"""The guest's physical memory, mapped from the file that the engine shares with us."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+from types import TracebackType
+
+
+class Ram:
+    """Guest-physical memory below the end of RAM; readable while the machine runs and after it ended.
+
+    Addresses are guest-physical, sizes in bytes. Reading beyond the end raises :class:`ValueError`.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.size = size
+        with path.open("r+b") as file:
+            file.truncate(size)
+            self._map = mmap.mmap(file.fileno(), size)
+
+    def read(self, address: int, size: int) -> bytes:
+        """``size`` bytes at a physical address."""
+        if not 0 <= address <= self.size - size:
+            raise ValueError(f"{address:#x}+{size:#x} is outside RAM of {self.size:#x} bytes")
+        return self._map[address : address + size]
+
+    def u64(self, address: int) -> int:
+        """The little-endian 64-bit number at a physical address."""
+        return int(struct.unpack("<Q", self.read(address, 8))[0])
+
+    def __enter__(self) -> Ram:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._map.close()

@@ -1,0 +1,171 @@
+"""Watches an image from outside: every sensitive instruction that it executes, with the registers around it.
+
+The instructions are found by their bytes in the image's executable memory and watched with breakpoints of the gdbstub,
+so this works on any image. A byte pair that only looks like an instruction is never reached and does no harm. What an
+image generates or copies at run time is not seen: a limit to remember when a trace is evidence of absence.
+
+The same stops are used to inject faults: a lie about what CPUID or RDMSR returned.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from harness.boot import Boot, Fault, Insn
+from harness.errors import ProtocolError
+from harness.machine.gdb import Gdb, Point, Stop
+from harness.machine.image import Image
+from harness.machine.ram import Ram
+from harness.msr import Msr
+from harness.observation import Access, Event
+
+_KEPT = ("rax", "rbx", "rcx", "rdx", "rip", "rsp", "eflags", "efer")
+_PAGE = 0x1000
+
+EVENTS_AT_ONE_PLACE = 24
+"""After so many executions a place is watched no longer, so that a long run costs no more than a short one."""
+
+ACCESSES = 8
+"""How many accesses to guarded memory are kept."""
+
+
+class Tracer:
+    """Sets the breakpoints, and turns stops into events. ``at_end`` is called when the exit port is about to be written."""
+
+    def __init__(self, gdb: Gdb, image: Image, ram: Ram, boot: Boot, at_end: Callable[[], None]) -> None:
+        self.events: list[Event] = []
+        self.accesses: list[Access] = []
+        self.cut: list[str] = []
+        self.guarded: tuple[int, int] | None = None
+        self.last_vmcb: int | None = None
+        self._gdb = gdb
+        self._image = image
+        self._ram = ram
+        self._boot = boot
+        self._at_end = at_end
+        self._kind = Point.HARDWARE
+        self._count: Counter[int] = Counter()
+        self._vmrun_under_way: dict[int, int] = {}
+        self._places = {address: insn for insn in Insn for code in insn.opcodes for address in image.find(code)}
+
+    def arm(self) -> None:
+        """Set the breakpoints. The machine must be stopped."""
+        for address in self._places:
+            self._gdb.insert(self._kind, address)
+
+    def handle(self, stop: Stop) -> None:
+        """Record why the machine stopped, and let it run on."""
+        if stop.watched is not None:
+            self._accessed(stop.watched)
+        else:
+            registers = self._gdb.registers()
+            insn = self._places.get(registers["rip"])
+            if registers["rip"] in self._vmrun_under_way:
+                self._after_vmrun(registers)
+            elif insn is Insn.EXIT:
+                self._at_end()
+                self._unwatch(registers["rip"])
+            elif insn is not None:
+                self._executes(insn, registers)
+        self._gdb.resume()
+
+    def _executes(self, insn: Insn, registers: dict[str, int]) -> None:
+        rip = registers["rip"]
+        event = Event(
+            insn=insn,
+            cpl=registers["cs"] & 3,
+            before={name: registers[name] for name in _KEPT if name in registers},
+            where=self._image.symbol_at(rip),
+            vmcb=self._vmcb(registers) if insn is Insn.VMRUN else None,
+        )
+        fault = self._fault(event)
+        if fault is not None and fault.skip:
+            self._gdb.write_register("rip", rip + len(insn.opcodes[0]))
+            event = event.model_copy(update={"tampered": True, "after": self._now()})
+        elif insn is Insn.VMRUN and event.vmcb is not None:
+            self._expect_vmexit(rip, len(self.events))
+            self._gdb.step()
+        else:
+            self._gdb.step()
+            if fault is not None:
+                self._lie(fault)
+            event = event.model_copy(update={"tampered": fault is not None, "after": self._now()})
+        self.events.append(event)
+        if self._boot.guard_hsave and insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed:
+            self._guard(event.written)
+        self._spend(rip, insn)
+
+    def _vmcb(self, registers: dict[str, int]) -> bytes | None:
+        try:
+            page = self._ram.read(registers["rax"], _PAGE)
+        except ValueError:
+            return None
+        if registers["rax"] % _PAGE:
+            return None
+        self.last_vmcb = registers["rax"]
+        return page
+
+    def _expect_vmexit(self, rip: int, event: int) -> None:
+        behind = rip + len(Insn.VMRUN.opcodes[0])
+        if behind not in self._vmrun_under_way and behind not in self._places:
+            self._gdb.insert(self._kind, behind)
+        self._vmrun_under_way[behind] = event
+
+    def _after_vmrun(self, registers: dict[str, int]) -> None:
+        rip = registers["rip"]
+        number = self._vmrun_under_way.pop(rip)
+        after = {name: registers[name] for name in _KEPT if name in registers}
+        update: dict[str, object] = {"after": after}
+        if self.last_vmcb is not None:
+            update["vmcb_after"] = self._ram.read(self.last_vmcb, _PAGE)
+        self.events[number] = self.events[number].model_copy(update=update)
+        insn = self._places.get(rip)
+        if insn is None:
+            self._gdb.remove(self._kind, rip)
+        else:
+            self._executes(insn, registers)
+
+    def _fault(self, event: Event) -> Fault | None:
+        for fault in self._boot.faults:
+            chosen = event.leaf if event.insn is Insn.CPUID else event.msr
+            if fault.insn is event.insn and fault.select in (None, chosen):
+                return fault
+        return None
+
+    def _lie(self, fault: Fault) -> None:
+        registers = self._gdb.registers()
+        for name, (on, off) in fault.force.items():
+            self._gdb.write_register(name, (registers[name] & ~off) | on)
+
+    def _now(self) -> dict[str, int]:
+        registers = self._gdb.registers()
+        return {name: registers[name] for name in _KEPT if name in registers}
+
+    def _guard(self, page: int) -> None:
+        if self.guarded is not None:
+            self._gdb.remove(Point.ACCESS, *self.guarded)
+        self.guarded = (page, _PAGE)
+        try:
+            self._gdb.insert(Point.ACCESS, page, _PAGE)
+        except ProtocolError:
+            self.guarded = None  # the engine cannot watch a whole page: the observation says that nothing was guarded
+
+    def _accessed(self, address: int) -> None:
+        rip = self._gdb.registers()["rip"]
+        self.accesses.append(Access(address=address, rip=rip, where=self._image.symbol_at(rip)))
+        if len(self.accesses) == ACCESSES and self.guarded is not None:
+            self._gdb.remove(Point.ACCESS, *self.guarded)
+
+    def _spend(self, rip: int, insn: Insn) -> None:
+        self._count[rip] += 1
+        if self._count[rip] == EVENTS_AT_ONE_PLACE and not self._still_lies_about(insn):
+            self._unwatch(rip)
+            self.cut.append(f"{insn} at {self._image.symbol_at(rip)} after {EVENTS_AT_ONE_PLACE} times")
+
+    def _still_lies_about(self, insn: Insn) -> bool:
+        return any(fault.insn is insn for fault in self._boot.faults)
+
+    def _unwatch(self, rip: int) -> None:
+        self._gdb.remove(self._kind, rip)
+        del self._places[rip]

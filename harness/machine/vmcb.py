@@ -1,0 +1,118 @@
+"""The VMCB read from outside: its bytes, by the names of APM vol. 2, appendix B."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field: byte offset from the start of the VMCB, size in bytes."""
+
+    offset: int
+    size: int
+
+
+def _segments() -> dict[str, Field]:
+    names = ("es", "cs", "ss", "ds", "fs", "gs", "gdtr", "ldtr", "idtr", "tr")
+    parts = (("selector", 0, 2), ("attrib", 2, 2), ("limit", 4, 4), ("base", 8, 8))
+    return {
+        f"{name}.{part}": Field(0x400 + 16 * n + at, size)
+        for n, name in enumerate(names)
+        for part, at, size in parts
+    }
+
+
+FIELDS: dict[str, Field] = {
+    "intercept_cr_read": Field(0x000, 2),
+    "intercept_cr_write": Field(0x002, 2),
+    "intercept_dr_read": Field(0x004, 2),
+    "intercept_dr_write": Field(0x006, 2),
+    "intercept_exceptions": Field(0x008, 4),
+    "intercept_misc1": Field(0x00C, 4),
+    "intercept_misc2": Field(0x010, 4),
+    "intercept_misc3": Field(0x014, 4),
+    "pause_filter_threshold": Field(0x03C, 2),
+    "pause_filter_count": Field(0x03E, 2),
+    "iopm_base_pa": Field(0x040, 8),
+    "msrpm_base_pa": Field(0x048, 8),
+    "tsc_offset": Field(0x050, 8),
+    "guest_asid": Field(0x058, 4),
+    "tlb_control": Field(0x05C, 1),
+    "vintr": Field(0x060, 8),
+    "interrupt_state": Field(0x068, 8),
+    "exitcode": Field(0x070, 8),
+    "exitinfo1": Field(0x078, 8),
+    "exitinfo2": Field(0x080, 8),
+    "exitintinfo": Field(0x088, 8),
+    "nested_control": Field(0x090, 8),
+    "eventinj": Field(0x0A8, 8),
+    "n_cr3": Field(0x0B0, 8),
+    "virt_enables": Field(0x0B8, 8),
+    "vmcb_clean": Field(0x0C0, 4),
+    "nrip": Field(0x0C8, 8),
+    **_segments(),
+    "cpl": Field(0x4CB, 1),
+    "efer": Field(0x4D0, 8),
+    "cr4": Field(0x548, 8),
+    "cr3": Field(0x550, 8),
+    "cr0": Field(0x558, 8),
+    "dr7": Field(0x560, 8),
+    "dr6": Field(0x568, 8),
+    "rflags": Field(0x570, 8),
+    "rip": Field(0x578, 8),
+    "rsp": Field(0x5D8, 8),
+    "rax": Field(0x5F8, 8),
+    "star": Field(0x600, 8),
+    "lstar": Field(0x608, 8),
+    "cstar": Field(0x610, 8),
+    "sfmask": Field(0x618, 8),
+    "kernel_gs_base": Field(0x620, 8),
+    "sysenter_cs": Field(0x628, 8),
+    "sysenter_esp": Field(0x630, 8),
+    "sysenter_eip": Field(0x638, 8),
+    "cr2": Field(0x640, 8),
+    "g_pat": Field(0x668, 8),
+}
+
+MISC2_VMRUN = 1 << 0
+"""The VMRUN intercept: bit 0 of ``intercept_misc2`` (offset 010h)."""
+
+NP_ENABLE = 1 << 0
+"""Nested paging: bit 0 of ``nested_control`` (offset 090h)."""
+
+_FLAT_ADDRESS = ~0xFFF
+
+
+class Vmcb:
+    """4 KiB of VMCB. ``vmcb["guest_asid"]`` reads a field by name as a little-endian number."""
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) != 0x1000:
+            raise ValueError(f"a VMCB has 4096 bytes, not {len(data)}")
+        self.data = data
+
+    def __getitem__(self, name: str) -> int:
+        field = FIELDS[name]
+        return int.from_bytes(self.data[field.offset : field.offset + field.size], "little")
+
+    @property
+    def iopm_base(self) -> int:
+        """Physical address of the I/O permission map; bits 11:0 are ignored (SVM-15.5.1-C-021)."""
+        return self["iopm_base_pa"] & _FLAT_ADDRESS
+
+    @property
+    def msrpm_base(self) -> int:
+        """Physical address of the MSR permission map; bits 11:0 are ignored."""
+        return self["msrpm_base_pa"] & _FLAT_ADDRESS
+
+    def decoded(self) -> dict[str, int]:
+        """Every field that is not zero."""
+        return {name: value for name in FIELDS if (value := self[name])}
+
+    def text(self) -> str:
+        """The non-zero fields for a person, one a line: offset, name, value."""
+        return "\n".join(
+            f"{FIELDS[name].offset:03X}h  {name:<24} {value:#0{2 + 2 * FIELDS[name].size}x}"
+            for name, value in sorted(self.decoded().items(), key=lambda item: FIELDS[item[0]].offset)
+        )

@@ -1,0 +1,33 @@
+"""The model-specific registers that SVM is about (APM vol. 2, appendix A)."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+
+class Msr(IntEnum):
+    """MSR numbers."""
+
+    EFER = 0xC000_0080
+    VM_CR = 0xC001_0114
+    IGNNE = 0xC001_0115
+    SMM_CTL = 0xC001_0116
+    VM_HSAVE_PA = 0xC001_0117
+    SVM_KEY = 0xC001_0118
+
+
+class VmCr(IntFlag):
+    """Bits of VM_CR (15.30.1)."""
+
+    DPD = 1 << 0
+    R_INIT = 1 << 1
+    DIS_A20M = 1 << 2
+    LOCK = 1 << 3
+    SVMDIS = 1 << 4
+
+
+CPUID_SVM = 0x8000_000A
+"""The leaf of SVM revision and features."""
+
+SVML = 1 << 2
+"""Fn8000_000A_EDX[SVML]: SVM can be locked with a key."""

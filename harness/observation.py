@@ -1,0 +1,183 @@
+"""What came back from a machine, as plain data. Verdicts are functions of this and nothing else.
+
+An observation is written to the ledger and read back from it; judging it again needs no machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from harness.boot import SVM_INSNS, Insn
+from harness.machine.ending import Ending
+from harness.machine.pagewalk import Mapping
+from harness.machine.records import Record
+from harness.machine.registers import EFER_SVME, Registers
+from harness.machine.vmcb import Vmcb
+from harness.msr import Msr
+
+
+def _unpack(value: object) -> object:
+    return zlib.decompress(base64.b64decode(value)) if isinstance(value, str) else value
+
+
+Blob = Annotated[
+    bytes,
+    BeforeValidator(_unpack),
+    PlainSerializer(lambda data: base64.b64encode(zlib.compress(data)).decode(), return_type=str, when_used="json"),
+]
+"""Bytes that are compressed in JSON."""
+
+
+class _Plain(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Event(_Plain):
+    """One watched instruction that the software under test executed, seen from outside.
+
+    ``before`` and ``after`` hold rax, rbx, rcx, rdx, rip, rsp, eflags and efer around it; ``after`` is empty when the
+    machine did not come back. ``vmcb`` is the page at rAX at a VMRUN, ``vmcb_after`` the same page at the instruction
+    after it. ``tampered`` tells that a fault was injected here.
+    """
+
+    insn: Insn
+    cpl: int
+    before: dict[str, int]
+    after: dict[str, int] = {}
+    where: str = ""
+    tampered: bool = False
+    vmcb: Blob | None = None
+    vmcb_after: Blob | None = None
+
+    @property
+    def msr(self) -> int:
+        """ECX: the MSR of an RDMSR or WRMSR."""
+        return self.before["rcx"] & 0xFFFFFFFF
+
+    @property
+    def leaf(self) -> int:
+        """EAX: the leaf of a CPUID."""
+        return self.before["rax"] & 0xFFFFFFFF
+
+    @property
+    def written(self) -> int:
+        """EDX:EAX: what a WRMSR writes."""
+        return (self.before["rdx"] & 0xFFFFFFFF) << 32 | self.before["rax"] & 0xFFFFFFFF
+
+    @property
+    def returned(self) -> int:
+        """EDX:EAX: what an RDMSR returned (with faults injected, what the software saw)."""
+        return (self.after["rdx"] & 0xFFFFFFFF) << 32 | self.after["rax"] & 0xFFFFFFFF
+
+    @property
+    def completed(self) -> bool:
+        """Whether execution went on behind the instruction rather than in a fault handler."""
+        length = len(self.insn.opcodes[0])
+        return self.after.get("rip") == self.before["rip"] + length
+
+
+class Access(_Plain):
+    """An access of the software under test to memory that was guarded."""
+
+    address: int
+    rip: int
+    where: str
+
+
+class Tried(_Plain):
+    """An entry of a guest's witness: what it tried, the vector it faulted with (``None``: none), the value it read."""
+
+    vector: int | None
+    error: int
+    value: int
+
+
+class Observation(_Plain):
+    """Everything that one boot of a hypervisor showed."""
+
+    engine: str
+    engine_version: str
+    cpu: str
+    command: list[str]
+    image_sha256: str
+    ended: Ending
+    outcome: str | None = None
+    records: list[Record] = []
+    damage: list[str] = []
+    console: str = ""
+    trace: list[Event] = []
+    trace_cut: list[str] = []
+    accesses: list[Access] = []
+    guarded: tuple[int, int] | None = None
+    final: Registers | None = None
+    vmcb: Blob | None = None
+    mappings: list[Mapping] = []
+    tables: list[int] = []
+    witness: dict[str, Tried] = {}
+    ram_size: int = 0
+    image_extent: tuple[int, int] = (0, 0)
+    seconds: float = 0.0
+    boot_seconds: float = 0.0
+
+    def executed(self, *insns: Insn) -> list[Event]:
+        """The events of these instructions, in order."""
+        return [e for e in self.trace if e.insn in insns]
+
+    def svm_executed(self) -> list[Event]:
+        """The events of any instruction that needs SVM."""
+        return [e for e in self.trace if e.insn in SVM_INSNS]
+
+    def wrote(self, msr: Msr) -> list[Event]:
+        """The WRMSRs to that register."""
+        return [e for e in self.executed(Insn.WRMSR) if e.msr == msr]
+
+    def first_svme(self) -> int | None:
+        """The place in the trace of the first WRMSR that sets EFER.SVME."""
+        return self.first(e for e in self.wrote(Msr.EFER) if e.written & EFER_SVME)
+
+    def first(self, events: Iterable[Event]) -> int | None:
+        """The place in the trace of the first of some events."""
+        event = next(iter(events), None)
+        return None if event is None else next(n for n, e in enumerate(self.trace) if e is event)
+
+    def svme_seen(self) -> list[str]:
+        """Every place where EFER.SVME was seen set, for a message."""
+        seen = [e.where for e in self.trace if (e.before["efer"] | e.after.get("efer", 0)) & EFER_SVME]
+        if self.final is not None and self.final.svme:
+            seen.append("at the end")
+        return seen
+
+    @property
+    def hsave(self) -> int | None:
+        """What VM_HSAVE_PA holds after the last WRMSR to it that did not fault; ``None`` if there was none."""
+        return next((e.written for e in reversed(self.wrote(Msr.VM_HSAVE_PA)) if e.completed), None)
+
+    def vmruns(self) -> list[tuple[Event, Vmcb]]:
+        """The watched VMRUNs whose rAX pointed into RAM, with the VMCB that they found there."""
+        return [(e, Vmcb(e.vmcb)) for e in self.executed(Insn.VMRUN) if e.vmcb is not None]
+
+    def of_kind(self, kind: str) -> Iterator[Record]:
+        """The software's own records of a kind: claims, not evidence."""
+        return (r for r in self.records if r.kind == kind)
+
+    def host_pages(self) -> dict[str, tuple[int, int]]:
+        """Physical ranges that the software handed to the processor, by what for: (address, size) each."""
+        pages: dict[str, tuple[int, int]] = {}
+        for event, vmcb in self.vmruns():
+            pages["VMCB"] = (event.before["rax"], 0x1000)
+            pages["IOPM"] = (vmcb.iopm_base, 0x3000)
+            pages["MSRPM"] = (vmcb.msrpm_base, 0x2000)
+        for number, table in enumerate(self.tables):
+            pages[f"guest's page table {number}"] = (table, 0x1000)
+        if self.final is not None:
+            pages["host page table root"] = (self.final["cr3"] & ~0xFFF, 0x1000)
+            pages["host stack"] = (self.final["rsp"] & ~0xFFF, 0x1000)
+            for name, (base, limit) in self.final.tables.items():
+                if limit and base:
+                    pages[f"host {name.upper()}"] = (base, limit + 1)
+        return pages
