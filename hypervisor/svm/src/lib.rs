@@ -8,8 +8,12 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod addr;
+pub mod enable;
 pub mod exit;
+pub mod features;
 pub mod intercepts;
+pub mod iopm;
 pub mod msr;
+pub mod msrpm;
 pub mod regs;
 pub mod vmcb;
