@@ -102,53 +102,83 @@ pub fn decide(
     vm_cr: impl FnOnce() -> VmCr,
     mut observe: impl FnMut(Reading, bool),
 ) -> Result<SvmLeaf, Refusal> {
-    let mut step = |reading, refusal: Option<Refusal>| {
-        observe(reading, refusal.is_none());
-        refusal.map_or(Ok(()), Err)
+    let mut step = |reading, verdict: Result<(), Refusal>| {
+        observe(reading, verdict.is_ok());
+        verdict
     };
 
     let max = cpuid(LEAF_MAX_EXTENDED).eax;
-    let missing = max < LEAF_EXTENDED_FEATURES;
-    step(
-        Reading::MaxExtendedLeaf(max),
-        missing.then_some(Refusal::NoExtendedLeaves),
-    )?;
+    step(Reading::MaxExtendedLeaf(max), judge_max_extended_leaf(max))?;
 
     let identity = cpuid(0);
-    let foreign = Vendor::decode(identity).is_none();
-    step(
-        Reading::Vendor(vendor_string(identity)),
-        foreign.then_some(Refusal::Vendor),
-    )?;
+    step(Reading::Vendor(vendor_string(identity)), judge_vendor(identity))?;
 
     let extended = ExtendedFeatures::from_bits_retain(cpuid(LEAF_EXTENDED_FEATURES).ecx);
-    let absent = !extended.contains(ExtendedFeatures::SVM);
-    step(Reading::Svm(extended), absent.then_some(Refusal::NoSvm))?;
+    step(Reading::Svm(extended), judge_svm(extended))?;
 
     if max < LEAF_SVM {
-        step(Reading::SvmLeaf(None), Some(Refusal::NoSvmLeaf))?;
+        step(Reading::SvmLeaf(None), judge_svm_leaf(None))?;
     }
     let leaf = SvmLeaf::decode(cpuid(LEAF_SVM));
-    step(Reading::SvmLeaf(Some(leaf)), judge_leaf(leaf))?;
+    step(Reading::SvmLeaf(Some(leaf)), judge_svm_leaf(Some(leaf)))?;
 
     let value = vm_cr();
     step(Reading::VmCr(value), judge_vm_cr(value, leaf.features))?;
     Ok(leaf)
 }
 
-fn judge_leaf(leaf: SvmLeaf) -> Option<Refusal> {
+/// Judges step `cpuid.max-extended-leaf`: CPUID Fn8000_0000_EAX.
+///
+/// # Errors
+/// [`Refusal::NoExtendedLeaves`] if the extended features have no leaf.
+pub const fn judge_max_extended_leaf(max: u32) -> Result<(), Refusal> {
+    if max < LEAF_EXTENDED_FEATURES {
+        return Err(Refusal::NoExtendedLeaves);
+    }
+    Ok(())
+}
+
+/// Judges step `cpuid.vendor`: CPUID Fn0000_0000.
+///
+/// # Errors
+/// [`Refusal::Vendor`] if the vendor is none that implements SVM.
+pub fn judge_vendor(identity: CpuidResult) -> Result<(), Refusal> {
+    Vendor::decode(identity).map(|_| ()).ok_or(Refusal::Vendor)
+}
+
+/// Judges step `cpuid.svm`: CPUID Fn8000_0001_ECX (SVM-15.4-001).
+///
+/// # Errors
+/// [`Refusal::NoSvm`] if the SVM bit is 0.
+pub const fn judge_svm(extended: ExtendedFeatures) -> Result<(), Refusal> {
+    if extended.contains(ExtendedFeatures::SVM) {
+        return Ok(());
+    }
+    Err(Refusal::NoSvm)
+}
+
+/// Judges step `cpuid.svm-leaf`: CPUID Fn8000_000A, if there is one (SVM-15.4-014).
+///
+/// # Errors
+/// What makes the leaf unusable.
+pub const fn judge_svm_leaf(leaf: Option<SvmLeaf>) -> Result<(), Refusal> {
     match leaf {
-        SvmLeaf { revision: 0, .. } => Some(Refusal::SvmRevision),
-        SvmLeaf { asids: 0 | 1, .. } => Some(Refusal::NoAsids),
-        _ => None,
+        None => Err(Refusal::NoSvmLeaf),
+        Some(SvmLeaf { revision: 0, .. }) => Err(Refusal::SvmRevision),
+        Some(SvmLeaf { asids: 0 | 1, .. }) => Err(Refusal::NoAsids),
+        Some(_) => Ok(()),
     }
 }
 
-fn judge_vm_cr(value: VmCr, features: SvmFeatures) -> Option<Refusal> {
+/// Judges step `vm-cr`: VM_CR, and whether Fn8000_000A_EDX offers the lock (SVM-15.4-003, -004).
+///
+/// # Errors
+/// Which of the two ways SVM is disabled.
+pub const fn judge_vm_cr(value: VmCr, features: SvmFeatures) -> Result<(), Refusal> {
     match (value.contains(VmCr::SVMDIS), features.contains(SvmFeatures::SVML)) {
-        (false, _) => None,
-        (true, false) => Some(Refusal::DisabledByFirmware),
-        (true, true) => Some(Refusal::DisabledWithKey),
+        (false, _) => Ok(()),
+        (true, false) => Err(Refusal::DisabledByFirmware),
+        (true, true) => Err(Refusal::DisabledWithKey),
     }
 }
 
