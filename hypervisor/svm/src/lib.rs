@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod addr;
+pub mod checks;
 pub mod enable;
 pub mod exit;
 pub mod features;
