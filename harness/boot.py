@@ -76,19 +76,21 @@ class Boot(BaseModel):
 
     :param name: tells this boot from a case's others.
     :param guest: the guest to run, by a name that the manifest knows; ``None`` for the manifest's own default.
+    :param any_guest: where the manifest offers no such guest, its own default will do.
     :param count: how often a looping guest loops.
     :param words: further words for the command line.
     :param faults: what the software is lied to about.
     :param guard_hsave: watch every access to the host save area from the moment VM_HSAVE_PA is written.
-    :param seconds: how long it may take.
+    :param seconds: how long it may take; the manifest says when absent.
     """
 
     model_config = ConfigDict(frozen=True)
 
     name: str = ""
     guest: str | None = None
+    any_guest: bool = False
     count: int | None = None
     words: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     guard_hsave: bool = False
-    seconds: float = 10.0
+    seconds: float | None = None

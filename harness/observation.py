@@ -17,7 +17,7 @@ from harness.machine.ending import Ending
 from harness.machine.pagewalk import Mapping
 from harness.machine.records import Record
 from harness.machine.registers import EFER_SVME, Registers
-from harness.machine.vmcb import Vmcb
+from harness.machine.vmcb import VMEXIT_INVALID, Vmcb
 from harness.msr import Msr
 
 
@@ -160,6 +160,14 @@ class Observation(_Plain):
     def vmruns(self) -> list[tuple[Event, Vmcb]]:
         """The watched VMRUNs whose rAX pointed into RAM, with the VMCB that they found there."""
         return [(e, Vmcb(e.vmcb)) for e in self.executed(Insn.VMRUN) if e.vmcb is not None]
+
+    @property
+    def guest_ran(self) -> bool:
+        """Whether a guest ran: a VMRUN came back with an exit code that is not VMEXIT_INVALID."""
+        return any(
+            e.vmcb_after is not None and Vmcb(e.vmcb_after)["exitcode"] != VMEXIT_INVALID
+            for e in self.executed(Insn.VMRUN)
+        )
 
     def of_kind(self, kind: str) -> Iterator[Record]:
         """The software's own records of a kind: claims, not evidence."""

@@ -93,7 +93,7 @@ def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot) 
 
 def watch_program(machine: QemuMachine, image: Image, program: Program) -> Seen:
     """Run the probe to its end and read what it left in RAM."""
-    boot = Boot(faults=program.faults, seconds=program.seconds)
+    boot = Boot(faults=program.faults)
     tracer = Tracer(machine.gdb, image, machine.ram, boot, lambda: None)
     if program.faults:
         tracer.arm()

@@ -75,8 +75,10 @@ class Qemu:
         model = self._models.get(name)
         if model is None:
             raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(self._models)}")
-        bits = {feature: change[0] == "+" for feature in ("svm", "npt") for change in changes if change[1:] == feature}
-        return model.model_copy(update={"name": spec, **bits})
+        bits: dict[str, object] = {
+            feature: change[0] == "+" for feature in ("svm", "npt") for change in changes if change[1:] == feature
+        }
+        return model.model_copy(update={"name": spec} | bits)
 
     @cached_property
     def _models(self) -> dict[str, CpuModel]:
@@ -122,7 +124,8 @@ class Qemu:
     def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
         """Boot a hypervisor and bring back all that was seen."""
         image = Image(manifest.image)
-        with self._machine(image, manifest.command_line(boot), cpu, manifest.memory, boot.seconds, folder) as machine:
+        seconds = boot.seconds or manifest.seconds
+        with self._machine(image, manifest.command_line(boot), cpu, manifest.memory, seconds, folder) as machine:
             seen = observe(machine, image, manifest, boot)
         return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
 

@@ -17,7 +17,6 @@ from harness.errors import ImageError, ProtocolError
 from harness.machine.ending import Ending
 from harness.machine.image import Image
 from harness.machine.ram import Ram
-from harness.msr import Msr
 from harness.observation import Blob
 
 REGISTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")

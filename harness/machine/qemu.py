@@ -109,9 +109,7 @@ class QemuMachine:
             if why is not None:
                 return Ending(how=How.EXITED, detail=why)
             if sum(file.stat().st_size for file in self._seen if file.exists()) > CONSOLE_LIMIT:
-                return Ending(
-                    how=How.HUNG, detail=f"printed more than {CONSOLE_LIMIT >> 20} MiB", rips=self._sample()
-                )
+                return Ending(how=How.HUNG, detail=f"printed more than {CONSOLE_LIMIT >> 20} MiB", rips=self._sample())
             halted = self._halted()
             if halted and halted_before:
                 return Ending(how=How.HALTED, detail="HLT with interrupts off", rips=self._sample(1))

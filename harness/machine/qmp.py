@@ -54,7 +54,8 @@ class Qmp:
         with contextlib.suppress(*_ERRORS):  # let the library read what came before the end
             self._run(asyncio.wait_for(self._client.runstate_changed(), 0.05))
         for event in self._shutdowns.clear():
-            return str(event.get("data", {}).get("reason", "unknown"))
+            data: Any = event.get("data", {})
+            return str(data.get("reason", "unknown"))
         return None
 
     def close(self) -> None:

@@ -31,7 +31,10 @@ ACCESSES = 8
 
 
 class Tracer:
-    """Sets the breakpoints, and turns stops into events. ``at_end`` is called when the exit port is about to be written."""
+    """Sets the breakpoints, and turns stops into events.
+
+    ``at_end`` is called when the exit port is about to be written.
+    """
 
     def __init__(self, gdb: Gdb, image: Image, ram: Ram, boot: Boot, at_end: Callable[[], None]) -> None:
         self.events: list[Event] = []

@@ -17,9 +17,7 @@ def _segments() -> dict[str, Field]:
     names = ("es", "cs", "ss", "ds", "fs", "gs", "gdtr", "ldtr", "idtr", "tr")
     parts = (("selector", 0, 2), ("attrib", 2, 2), ("limit", 4, 4), ("base", 8, 8))
     return {
-        f"{name}.{part}": Field(0x400 + 16 * n + at, size)
-        for n, name in enumerate(names)
-        for part, at, size in parts
+        f"{name}.{part}": Field(0x400 + 16 * n + at, size) for n, name in enumerate(names) for part, at, size in parts
     }
 
 
@@ -81,7 +79,10 @@ MISC2_VMRUN = 1 << 0
 NP_ENABLE = 1 << 0
 """Nested paging: bit 0 of ``nested_control`` (offset 090h)."""
 
-_FLAT_ADDRESS = ~0xFFF
+VMEXIT_INVALID = (1 << 64) - 1
+"""The exit code of a VMRUN that was refused: -1 (SVM-15.5.1-C-031)."""
+
+_PAGE_ADDRESS = ~0xFFF
 
 
 class Vmcb:
@@ -99,12 +100,12 @@ class Vmcb:
     @property
     def iopm_base(self) -> int:
         """Physical address of the I/O permission map; bits 11:0 are ignored (SVM-15.5.1-C-021)."""
-        return self["iopm_base_pa"] & _FLAT_ADDRESS
+        return self["iopm_base_pa"] & _PAGE_ADDRESS
 
     @property
     def msrpm_base(self) -> int:
         """Physical address of the MSR permission map; bits 11:0 are ignored."""
-        return self["msrpm_base_pa"] & _FLAT_ADDRESS
+        return self["msrpm_base_pa"] & _PAGE_ADDRESS
 
     def decoded(self) -> dict[str, int]:
         """Every field that is not zero."""

@@ -1,0 +1,35 @@
+"""The order of 15.4: every check comes before EFER.SVME is set."""
+
+from harness.boot import Insn
+from harness.cases import NotRun, boots, requirement
+from harness.msr import CPUID_SVM, Msr
+from harness.observation import Event, Observation
+
+
+def before_enabling(seen: Observation) -> list[Event]:
+    """What was executed before the first WRMSR that sets EFER.SVME."""
+    enabled = seen.first_svme()
+    if enabled is None:
+        raise NotRun(f"EFER.SVME was never set: the machine {seen.ended}")
+    return seen.trace[:enabled]
+
+
+@requirement("SVM-15.4-001")
+@boots()
+def test_svm_bit_is_read_first(seen: Observation) -> None:
+    """Fn8000_0001 is read before EFER.SVME is set."""
+    assert any(e.insn is Insn.CPUID and e.leaf == 0x8000_0001 for e in before_enabling(seen))
+
+
+@requirement("SVM-15.4-002")
+@boots()
+def test_vm_cr_is_read_first(seen: Observation) -> None:
+    """VM_CR is read before EFER.SVME is set."""
+    assert any(e.insn is Insn.RDMSR and e.msr == Msr.VM_CR for e in before_enabling(seen))
+
+
+@requirement("SVM-15.4-015")
+@boots()
+def test_features_are_read_first(seen: Observation) -> None:
+    """Fn8000_000A (revision, ASIDs, features) is read before EFER.SVME is set."""
+    assert any(e.insn is Insn.CPUID and e.leaf == CPUID_SVM for e in before_enabling(seen))

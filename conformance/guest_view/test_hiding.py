@@ -1,0 +1,66 @@
+"""A hypervisor that offers its guest no SVM hides all of it, as on a processor that has none."""
+
+from harness.boot import Boot
+from harness.cases import boots, requirement
+from harness.machine.registers import EFER_SVME
+from harness.observation import Observation
+
+UD, GP = 6, 13
+SVM, SKINIT, HYPERVISOR = 1 << 2, 1 << 12, 1 << 31
+HIDDEN = Boot(guest="hidden")
+USER = Boot(guest="cpl3")
+INSNS = ("VMRUN", "VMLOAD", "VMSAVE", "STGI", "CLGI", "SKINIT", "INVLPGA")
+
+
+def faults(seen: Observation, vector: int, *names: str) -> None:
+    """The guest's own attempts of these names faulted with the vector, and error code 0."""
+    got = {name: (seen.witness[name].vector, seen.witness[name].error) for name in names if name in seen.witness}
+    assert got == dict.fromkeys(names, (vector, 0))
+
+
+@requirement("SVM-CPUID-003", "SVM-15.4-014")
+@boots(HIDDEN, guest_runs=True)
+def test_cpuid_shows_a_hypervisor_and_no_svm(seen: Observation) -> None:
+    """The guest's CPUID: hypervisor bit set, SVM and SKINIT clear, Fn8000_000A all zero."""
+    value = {name: tried.value for name, tried in seen.witness.items()}
+    assert value["CPUID1C"] & HYPERVISOR
+    assert value["CPUID8C"] & (SVM | SKINIT) == 0, f"Fn8000_0001_ECX is {value['CPUID8C']:#x}"
+    assert [value["CPUIDAA"], value["CPUIDAB"], value["CPUIDAD"]] == [0, 0, 0]
+
+
+@requirement("SVM-15.11-010")
+@boots(HIDDEN, guest_runs=True)
+def test_vm_cr_and_the_key_do_not_exist(seen: Observation) -> None:
+    """The guest's RDMSR and WRMSR of VM_CR and SVM_KEY raise #GP(0)."""
+    faults(seen, GP, "VMCR", "SVMKEY", "WVMCR", "WSVMKEY")
+
+
+@requirement("SVM-15.11-010")
+@boots(HIDDEN, guest_runs=True)
+def test_vm_hsave_pa_does_not_exist(seen: Observation) -> None:
+    """The guest's RDMSR and WRMSR of VM_HSAVE_PA raise #GP(0)."""
+    faults(seen, GP, "HSAVE", "WHSAVE")
+
+
+@requirement("SVM-15.11-010")
+@boots(HIDDEN, guest_runs=True)
+def test_efer_svme_is_a_reserved_bit(seen: Observation) -> None:
+    """The guest reads EFER.SVME as 0, and setting it raises #GP(0)."""
+    assert seen.witness["EFER"].vector is None
+    assert seen.witness["EFER"].value & EFER_SVME == 0
+    faults(seen, GP, "WEFER")
+
+
+@requirement("SVM-15.5.2-015", "SVM-15.17-013")
+@boots(HIDDEN, guest_runs=True)
+def test_svm_instructions_at_cpl_0_are_ud(seen: Observation) -> None:
+    """A guest's SVM instructions at CPL 0 raise #UD."""
+    faults(seen, UD, *INSNS)
+
+
+@requirement("SVM-15.5.2-015", "SVM-15.17-013")
+@boots(USER, guest_runs=True)
+def test_svm_instructions_at_cpl_3_are_ud(seen: Observation) -> None:
+    """A guest's SVM instructions at CPL 3 raise #UD, not the #GP(0) of a processor that has SVM."""
+    assert seen.witness["CPL"].value == 3
+    faults(seen, UD, *INSNS)

@@ -1,0 +1,74 @@
+"""What a hypervisor owes the processor: a page of its own, given in time, and then left alone."""
+
+from harness.boot import Boot, Insn
+from harness.cases import NotRun, boots, requirement
+from harness.msr import Msr
+from harness.observation import Observation
+
+PAGE = 0x1000
+LOOPS = 5000
+
+
+def host_save_area(seen: Observation) -> int:
+    """Where it is; the case is not run when there is none."""
+    if seen.hsave is None:
+        raise NotRun(f"VM_HSAVE_PA was never written: the machine {seen.ended}")
+    return seen.hsave
+
+
+@requirement("SVM-15.5.1-007")
+@boots(guest_runs=True)
+def test_given_before_the_first_vmrun(seen: Observation) -> None:
+    """VM_HSAVE_PA is written before the first VMRUN."""
+    given = seen.first(seen.wrote(Msr.VM_HSAVE_PA))
+    first_vmrun = seen.first(seen.executed(Insn.VMRUN))
+    assert given is not None, "VM_HSAVE_PA was never written"
+    assert first_vmrun is not None
+    assert given < first_vmrun, f"the first VMRUN, at {seen.trace[first_vmrun].where}, came before it"
+
+
+@requirement("SVM-15.5.1-007")
+@boots()
+def test_every_value_written_is_a_page_in_ram(seen: Observation) -> None:
+    """Whatever is written to VM_HSAVE_PA is 4-KiB-aligned and lies in RAM."""
+    if not seen.wrote(Msr.VM_HSAVE_PA):
+        raise NotRun(f"VM_HSAVE_PA was never written: the machine {seen.ended}")
+    for event in seen.wrote(Msr.VM_HSAVE_PA):
+        assert event.written % PAGE == 0, f"{event.written:#x}, written at {event.where}, is not 4-KiB-aligned"
+        assert 0 < event.written <= seen.ram_size - PAGE, f"{event.written:#x}, written at {event.where}, is not RAM"
+
+
+@requirement("SVM-15.30.4-004")
+@boots(guest_runs=True)
+def test_shared_with_nothing(seen: Observation) -> None:
+    """The host save area overlaps no VMCB, permission map, page table, descriptor table or stack."""
+    area = host_save_area(seen)
+    pages = seen.host_pages()
+    assert {"VMCB", "IOPM", "MSRPM", "host GDT", "host stack"} <= set(pages), f"only these are known: {set(pages)}"
+    for what, (address, size) in pages.items():
+        assert address + size <= area or area + PAGE <= address, (
+            f"the host save area at {area:#x} overlaps the {what} at {address:#x}"
+        )
+
+
+@requirement("SVM-15.5.1-018")
+@boots(Boot(guest="spin", count=LOOPS, any_guest=True, guard_hsave=True), guest_runs=True)
+def test_left_alone_after_set_up(seen: Observation) -> None:
+    """Over thousands of VMRUNs the hypervisor neither reads nor writes the page."""
+    area = host_save_area(seen)
+    assert seen.guarded == (area, PAGE), f"the page was not watched: {seen.guarded}"
+    assert not seen.accesses, f"touched at {[f'{a.where} ({a.address:#x})' for a in seen.accesses]}"
+    if "SPIN" in seen.witness:
+        assert seen.witness["SPIN"].value == LOOPS, "the guest did not run that often"
+
+
+@requirement("SVM-15.5.1-018")
+@boots(Boot(guest="mixed", count=50, any_guest=True), guest_runs=True)
+def test_out_of_the_guests_reach(seen: Observation) -> None:
+    """No nested (or shadow) mapping leads the guest to the host save area."""
+    area = host_save_area(seen)
+    assert seen.mappings, "the guest's translation tables could not be walked"
+    for mapping in seen.mappings:
+        assert mapping.host + mapping.size <= area or area + PAGE <= mapping.host, (
+            f"guest-physical {mapping.guest + area - mapping.host:#x} leads to the host save area at {area:#x}"
+        )

@@ -1,0 +1,81 @@
+"""What rAX must hold at VMRUN: the physical address of a 4-KiB page, no more and no less."""
+
+from conformance.vmrun.programs import GP, VMCB, each
+from harness.boot import Insn
+from harness.cases import NotRun, boots, executes, requirement
+from harness.lab.program import Program, Seen
+from harness.machine.vmcb import MISC2_VMRUN
+from harness.msr import CPUID_SVM
+from harness.observation import Observation
+
+PAGE = 0x1000
+
+
+def vmrun_of(rax: int) -> Program:
+    """VMRUN at CPL 0 with EFER.SVME=1 and this rAX."""
+    return each((Insn.VMRUN,), svme=True, cpl=0, rax=rax)["vmrun"]
+
+
+def vmruns_of(seen: Observation) -> None:
+    """The case is not run when there was no VMRUN."""
+    if not seen.executed(Insn.VMRUN):
+        raise NotRun(f"no VMRUN was executed: the machine {seen.ended}")
+
+
+@requirement("SVM-15.5.1-004")
+@executes({"byte": vmrun_of(VMCB + 1), "half_page": vmrun_of(VMCB + 0x800)})
+def test_unaligned_address_is_gp(ran: Seen) -> None:
+    """VMRUN with any of rAX[11:0] set raises #GP(0) at CPL 0."""
+    assert (ran[3].vector, ran[3].error) == (GP, 0)
+
+
+@requirement("SVM-15.5.1-005")
+@executes({"beyond_all": vmrun_of(VMCB | 1 << 52), "kernel_address": vmrun_of(0xFFFF_8000_001A_5000)})
+def test_address_beyond_physical_memory_is_gp(ran: Seen) -> None:
+    """VMRUN with rAX at or above the maximum physical address, such as a virtual address, raises #GP(0)."""
+    assert (ran[3].vector, ran[3].error) == (GP, 0)
+
+
+@requirement("SVM-15.5.1-001", "SVM-15.5.1-004", "SVM-15.5.1-005")
+@boots()
+def test_hypervisor_passes_the_address_of_a_page(seen: Observation) -> None:
+    """At each VMRUN the hypervisor's rAX is the physical address of a 4-KiB page in RAM."""
+    vmruns_of(seen)
+    for event in seen.executed(Insn.VMRUN):
+        rax = event.before["rax"]
+        assert rax % PAGE == 0, f"rAX={rax:#x} at {event.where} is not 4-KiB-aligned"
+        assert rax <= seen.ram_size - PAGE, f"rAX={rax:#x} at {event.where} is no physical address in RAM"
+
+
+@requirement("SVM-15.5.1-C-018")
+@boots()
+def test_hypervisor_intercepts_vmrun(seen: Observation) -> None:
+    """Every VMCB that the hypervisor runs has the VMRUN intercept set."""
+    if not seen.vmruns():
+        raise NotRun(f"no VMRUN had a VMCB: the machine {seen.ended}")
+    for event, vmcb in seen.vmruns():
+        assert vmcb["intercept_misc2"] & MISC2_VMRUN, f"the VMRUN intercept is clear at {event.where}"
+
+
+@requirement("SVM-15.5.1-037")
+@boots()
+def test_hypervisor_gives_a_legal_asid(seen: Observation) -> None:
+    """Every VMCB that the hypervisor runs has an ASID that is not 0 and below the count of Fn8000_000A_EBX."""
+    if not seen.vmruns():
+        raise NotRun(f"no VMRUN had a VMCB: the machine {seen.ended}")
+    counts = [e.after["rbx"] & 0xFFFF_FFFF for e in seen.executed(Insn.CPUID) if e.leaf == CPUID_SVM]
+    assert counts, "the number of ASIDs was never asked for"
+    for event, vmcb in seen.vmruns():
+        assert 0 < vmcb["guest_asid"] < counts[0], f"ASID {vmcb['guest_asid']:#x} at {event.where}"
+
+
+@requirement("SVM-15.5.1-034")
+@boots()
+def test_hypervisor_clears_gif(seen: Observation) -> None:
+    """GIF is 0 at each VMRUN: CLGI came after the last STGI, or #VMEXIT has cleared it."""
+    vmruns_of(seen)
+    gif = True
+    for event in seen.trace:
+        if event.insn is Insn.VMRUN:
+            assert not gif, f"VMRUN with GIF=1 at {event.where}"
+        gif = event.insn is Insn.STGI or (gif and event.insn not in (Insn.CLGI, Insn.VMRUN))

@@ -1,0 +1,3 @@
+"""Makes ``pytest`` in this checkout know the conformance suite's options, fixtures and reports."""
+
+pytest_plugins = ["harness.plugin"]

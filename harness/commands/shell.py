@@ -1,0 +1,55 @@
+"""``svmconf shell``: a live console for a person."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import pexpect
+
+from harness.boot import Boot
+from harness.commands import options
+from harness.errors import SvmconfError
+from harness.hypervisors import manifest as manifests
+from harness.run import Run
+
+_LEAVE = chr(29)  # Ctrl-]
+
+
+@click.command()
+@options.hypervisor
+@options.engine
+@click.option("--cpu", default="", metavar="M", help="CPU model (default: the first that has SVM).")
+@options.defect
+@click.option("--guest", default=None, metavar="G", help="Guest to run, by a name that the manifest knows.")
+@click.option("--count", default=None, type=int, metavar="N", help="How often a looping guest loops.")
+def command(hypervisor: str, engine: str, cpu: str, defect: str, guest: str | None, count: int | None) -> None:
+    """Boot a hypervisor with its serial console on your terminal. Ctrl-] leaves.
+
+    The sockets of QMP and of the gdbstub are named first: attach with ``gdb -ex 'target remote SOCKET'``.
+    """
+    run = Run(engine, cpu, hypervisor, defect, Path())
+    manifest: manifests.Manifest = run.built_manifest()
+    if guest is not None and guest not in manifest.guests:
+        raise SvmconfError(f"{manifest.name} offers no guest {guest!r}", f"it offers: {', '.join(manifest.guests)}")
+    model = next(iter(run.cpus))
+    with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
+        console = run.engine.console(manifest, Boot(guest=guest, count=count), model, Path(folder))
+        click.echo(f"{manifest.name} on {run.engine.description}, CPU {model}")
+        click.echo(f"QMP     {console.qmp}\ngdbstub {console.gdb}\nCtrl-] leaves\n")
+        _interact(console.command)
+
+
+def _interact(command: list[str]) -> None:
+    child = pexpect.spawn(command[0], command[1:], timeout=None)
+    try:
+        if sys.stdin.isatty():
+            child.interact(escape_character=_LEAVE)
+        else:
+            child.logfile_read = sys.stdout.buffer
+            child.expect(pexpect.EOF)
+    finally:
+        child.close(force=True)
+    click.echo(f"\nended with exit status {child.exitstatus if child.exitstatus is not None else child.signalstatus}")

@@ -1,0 +1,20 @@
+"""``svmconf test``: every test."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+from rich.progress import track
+
+from harness import build, paths
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def command(arguments: tuple[str, ...]) -> None:
+    """Build every image, those with seeded defects too, then run ``pytest -n auto``; ARGUMENTS go to pytest."""
+    for package, binary, defect in track(build.everything(defective=True), "building images"):
+        build.built(package, binary, defect)
+    sys.exit(subprocess.run([sys.executable, "-m", "pytest", "-n", "auto", *arguments], cwd=paths.ROOT).returncode)

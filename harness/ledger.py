@@ -1,0 +1,270 @@
+"""The ledger: a run's JSON-lines record of every observation and verdict. Every report is a function of it alone.
+
+Each worker appends to a part of its own, a line as it happens, flushed to the disk; at the end the parts are merged. A
+run that was killed leaves readable parts.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+import harness
+from harness import paths
+from harness.errors import SvmconfError
+from harness.lab.program import Seen
+from harness.observation import Observation
+
+
+class Verdict(StrEnum):
+    """What came of a case on an engine and CPU model."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    SKIP = "skip"
+    EXPECTED_FAIL = "expected-fail"
+    ERROR = "error"
+    NOT_RUN = "not-run"
+
+    @property
+    def good(self) -> bool:
+        """Whether it is as it must be."""
+        return self in (Verdict.PASS, Verdict.SKIP, Verdict.EXPECTED_FAIL)
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Header(_Line):
+    """The first line: what ran, with what, where."""
+
+    line: Literal["header"] = "header"
+    version: Literal[1] = 1
+    run: str
+    started: str
+    command: list[str]
+    svmconf: str = harness.__version__
+    python: str = platform.python_version()
+    machine: str = ""
+    git: str = ""
+    hypervisor: str
+    defect: str = ""
+    engine: str
+    engine_version: str
+    engine_why: str = ""
+    cpus: list[str]
+
+
+class Plan(_Line):
+    """Which cases were to run, by id, sorted."""
+
+    line: Literal["plan"] = "plan"
+    cases: list[str]
+
+
+class Entry(_Line):
+    """One case on one engine and CPU model.
+
+    ``case`` is the id that pytest knows it by; ``function`` is the same for all its parameters; ``claim`` is the first
+    line of its docstring; ``reason`` says why for every verdict but *pass*; times are in seconds,
+    ``started`` since 1970.
+    """
+
+    line: Literal["entry"] = "entry"
+    case: str
+    function: str
+    claim: str
+    source: str
+    requirements: list[str]
+    engine: str
+    engine_version: str
+    cpu: str
+    variant: str = ""
+    verdict: Verdict
+    reason: str = ""
+    started: float
+    seconds: float
+    folder: str = ""
+    observation: Observation | None = None
+    seen: Seen | None = None
+
+    @property
+    def setting(self) -> str:
+        """CPU model and variant, for a person."""
+        return f"{self.cpu} {self.variant}".strip()
+
+
+_LINE: TypeAdapter[Header | Plan | Entry] = TypeAdapter(Annotated[Header | Plan | Entry, Field(discriminator="line")])
+
+
+class Ledger(BaseModel):
+    """A whole ledger, in memory."""
+
+    header: Header
+    planned: list[str]
+    entries: list[Entry]
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many of each verdict; they add up to the number planned."""
+        found = Counter(entry.verdict for entry in self.entries)
+        return {verdict: found[verdict] for verdict in Verdict}
+
+    @property
+    def good(self) -> bool:
+        """Whether all is as it must be."""
+        return all(entry.verdict.good for entry in self.entries)
+
+    def arithmetic(self) -> str:
+        """``120 planned = 118 pass + 2 skip + ...``: the sum that every report shows."""
+        parts = " + ".join(f"{count} {verdict}" for verdict, count in self.counts.items() if count)
+        return f"{len(self.planned)} planned = {parts or 'nothing'}"
+
+
+class Writer:
+    """Appends lines to one part of a ledger; each is on the disk when the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file = path.open("ab")
+        except OSError as error:
+            raise SvmconfError(
+                f"cannot write the ledger {path}: {error.strerror}", "--out DIR chooses another folder"
+            ) from error
+
+    def write(self, line: Header | Plan | Entry) -> None:
+        """Append one line."""
+        try:
+            self._file.write(line.model_dump_json(exclude_defaults=False).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise SvmconfError(f"cannot write the ledger {self.path}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def merge(folder: Path) -> Ledger | None:
+    """Put a run's parts together into ``ledger.jsonl``, and say *not-run* for every case planned that left no entry.
+
+    ``None`` when nothing was planned. The parts are removed once the whole is written.
+    """
+    parts = sorted(folder.glob("ledger-*.jsonl"))
+    ledger = _assemble(line for part in parts for line in _lines(part))
+    if ledger is None or not ledger.planned:
+        return None
+    whole = folder / "ledger.jsonl"
+    draft = Writer(folder / "ledger.draft")
+    draft.write(ledger.header)
+    draft.write(Plan(cases=ledger.planned))
+    for entry in ledger.entries:
+        draft.write(entry)
+    draft.close()
+    draft.path.replace(whole)
+    for part in parts:
+        part.unlink()
+    return ledger
+
+
+def read(path: Path) -> Ledger:
+    """A ledger from its file (a merged one, or a part); a last line that was cut short is left out."""
+    ledger = _assemble(_lines(path))
+    if ledger is None:
+        raise SvmconfError(f"{path} is no ledger: it has no header")
+    return ledger
+
+
+def _lines(path: Path) -> Iterable[Header | Plan | Entry]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SvmconfError(f"cannot read the ledger {path}: {error.strerror}") from error
+    complete, _, _cut_short = content.rpartition(b"\n")
+    for number, line in enumerate(complete.split(b"\n") if complete else (), 1):
+        try:
+            yield _LINE.validate_json(line)
+        except ValidationError as error:
+            raise SvmconfError(f"{path}:{number}: no line of a ledger: {error.errors()[0]['msg']}") from error
+
+
+def _assemble(lines: Iterable[Header | Plan | Entry]) -> Ledger | None:
+    header: Header | None = None
+    planned: set[str] = set()
+    entries: dict[str, Entry] = {}
+    for line in lines:
+        if isinstance(line, Header):
+            header = header or line
+        elif isinstance(line, Plan):
+            planned.update(line.cases)
+        else:
+            entries[line.case] = line
+    if header is None:
+        return None
+    planned.update(entries)
+    for lost in planned - set(entries):
+        entries[lost] = _lost(lost, header)
+    return Ledger(header=header, planned=sorted(planned), entries=[entries[case] for case in sorted(entries)])
+
+
+def _lost(case: str, header: Header) -> Entry:
+    return Entry(
+        case=case,
+        function=case.partition("[")[0],
+        claim="",
+        source="",
+        requirements=[],
+        engine=header.engine,
+        engine_version=header.engine_version,
+        cpu="",
+        verdict=Verdict.NOT_RUN,
+        reason="its worker ended before it left a verdict",
+        started=0.0,
+        seconds=0.0,
+    )
+
+
+def machine() -> str:
+    """This machine in a few words."""
+    cpu = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next(
+            (line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line), cpu
+        )
+    return f"{platform.system()} {platform.release()}, {os.cpu_count()} x {cpu}"
+
+
+def git() -> str:
+    """Commit and state of the checkout, or empty."""
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=paths.ROOT, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.stdout.strip()
+
+
+def now() -> str:
+    """The time, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def command() -> list[str]:
+    """This process's command line, without the folder it stands in."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

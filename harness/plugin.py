@@ -1,0 +1,271 @@
+"""The pytest plugin: crosses cases with engines and CPU models, runs them, keeps the ledger.
+
+The ladder of what a case is given:
+
+====================  ====================================================  =========================
+what                  one for each                                          chosen by
+====================  ====================================================  =========================
+engine                run                                                   ``--engine``
+manifest              run                                                   ``--hypervisor --defect``
+setting               engine x CPU model x variant of a case                ``--cpu``, ``@boots``
+``seen``, ``ran``     case: one machine, booted, run to its end, gone       the setting
+====================  ====================================================  =========================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import build, ledger, paths
+from harness.cases import Boots, Executes, NotRun
+from harness.errors import EngineError, SvmconfError
+from harness.lab.program import Seen
+from harness.machine.ending import How
+from harness.observation import Observation
+from harness.run import Run, Setting, slug
+from harness.spec import catalogue, expectations
+
+_RUN = pytest.StashKey[Run]()
+_ENTRY = pytest.StashKey[dict[str, Any]]()
+_WRITER = pytest.StashKey[ledger.Writer]()
+LEDGER = pytest.StashKey[ledger.Ledger]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of the conformance suite."""
+    group = parser.getgroup("svmconf")
+    group.addoption("--engine", default="auto", help="auto, tcg or kvm (default: auto)")
+    group.addoption("--cpu", default="", help="CPU models, separated by ';' or, without features, ','; or 'all'")
+    group.addoption(
+        "--hypervisor", default="svmconf", help="a manifest: one of ours by name, or a path to a .toml file"
+    )
+    group.addoption("--defect", default="", help="build our hypervisor with this seeded defect")
+    group.addoption("--run-name", default="", help="the run's folder (default: the time)")
+    group.addoption("--out", default=str(paths.OUT), help="folder for runs (default: reports/out)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks and name the run; workers of xdist take the run's name from the controller."""
+    for mark in ("requirement(*ids)", "boots(what)", "executes(what)", "slow: not part of the fast loop"):
+        config.addinivalue_line("markers", mark)
+    option = config.option
+    name = (
+        getattr(config, "workerinput", {}).get("svmconf_run")
+        or option.run_name
+        or ledger.now().replace(":", "") + f"-{os.getpid()}"
+    )
+    config.stash[_RUN] = Run(
+        option.engine, option.cpu, option.hypervisor, option.defect, Path(option.out).resolve() / name
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of xdist the run's name."""
+    node.workerinput["svmconf_run"] = node.config.stash[_RUN].folder.name
+
+
+# Crossing cases with settings
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each setting that the case's ``@boots`` or ``@executes`` and the command line amount to."""
+    run = metafunc.config.stash[_RUN]
+    for fixture, mark in (("seen", "boots"), ("ran", "executes")):
+        if fixture in metafunc.fixturenames:
+            marker = metafunc.definition.get_closest_marker(mark)
+            if marker is None:
+                raise pytest.UsageError(f"{metafunc.definition.nodeid} uses `{fixture}` without @{mark}")
+            try:
+                settings = run.settings(marker.args[0])
+            except SvmconfError as error:
+                raise pytest.UsageError(str(error)) from error
+            metafunc.parametrize(fixture, settings, indirect=True, ids=[setting.id for setting in settings])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check every case against the catalogue, and mark known deviations of the engine as strictly expected."""
+    known = catalogue.load()
+    run = config.stash[_RUN]
+    for item in items:
+        named = [name for mark in item.iter_markers("requirement") for name in mark.args]
+        setting = _setting(item)
+        if setting is not None and not named:
+            raise pytest.UsageError(f"{item.nodeid} checks no requirement: give it @requirement(...)")
+        for name in named:
+            if name not in known:
+                raise pytest.UsageError(f"{item.nodeid}: the catalogue has no requirement {name}")
+        if setting is None:
+            continue
+        for deviation in expectations.load(run.engine.name):
+            if deviation.applies(item.originalname, run.engine.version, setting.cpu):  # type: ignore[attr-defined]
+                item.add_marker(pytest.mark.xfail(raises=AssertionError, strict=True, reason=str(deviation)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write down what is planned, before anything runs."""
+    planned = [item.nodeid for item in session.items if _setting(item) is not None]
+    if planned and not session.config.option.collectonly:
+        writer = _writer(session.config)
+        writer.write(session.config.stash[_RUN].header())
+        writer.write(ledger.Plan(cases=sorted(planned)))
+
+
+# Running
+
+
+@pytest.fixture
+def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
+    """The observation of the boot that the case's ``@boots`` asks for."""
+    setting: Setting = request.param
+    boots = setting.what
+    assert isinstance(boots, Boots)
+    boot = boots.variants[setting.variant]
+    run = request.config.stash[_RUN]
+    manifest = run.manifest
+    if boot.guest is not None and boot.guest not in manifest.guests:
+        if boot.any_guest:
+            boot = boot.model_copy(update={"guest": None, "count": None})
+        else:
+            pytest.skip(f"the manifest of {manifest.name} offers no guest {boot.guest!r}")
+    for outcome in boots.outcomes:
+        if not manifest.knows(outcome):
+            pytest.skip(f"the manifest of {manifest.name} does not say how the outcome {outcome!r} shows")
+    observation = run.engine.observe(run.built_manifest(), boot, setting.cpu, run.case_folder(request.node.nodeid))
+    request.node.stash[_ENTRY] = {"observation": observation}
+    if observation.ended.engine_at_fault:
+        raise EngineError(f"{run.engine.name}: {observation.ended}")
+    if boots.guest_runs and not observation.guest_ran:
+        raise NotRun(f"no guest ran: the machine {observation.ended}, outcome {observation.outcome or 'unknown'}")
+    yield observation
+
+
+@pytest.fixture
+def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
+    """The observation of the program that the case's ``@executes`` asks for."""
+    setting: Setting = request.param
+    executes = setting.what
+    assert isinstance(executes, Executes)
+    _, program = executes.variants[setting.variant]
+    run = request.config.stash[_RUN]
+    build.probe()
+    result = run.engine.execute(program, setting.cpu, run.case_folder(request.node.nodeid))
+    request.node.stash[_ENTRY] = {"seen": result}
+    if result.ended.engine_at_fault:
+        raise EngineError(f"{run.engine.name}: {result.ended}")
+    if result.ended.how is not How.EXITED and not result.steps:
+        raise EngineError(f"the probe did not run: {result.ended}")
+    yield result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn pytest's outcome into a verdict, and write it down at once."""
+    report = yield
+    setting = _setting(item)
+    if setting is None or not (call.when == "call" or (call.when == "setup" and not report.passed)):
+        return report
+    verdict, reason = _verdict(report, call)
+    _writer(item.config).write(_entry(item, setting, verdict, reason, call))
+    return report
+
+
+def _verdict(report: pytest.TestReport, call: pytest.CallInfo[None]) -> tuple[ledger.Verdict, str]:
+    if hasattr(report, "wasxfail"):
+        return ledger.Verdict.EXPECTED_FAIL, str(report.wasxfail)
+    if report.passed:
+        return ledger.Verdict.PASS, ""
+    if report.skipped:
+        where = report.longrepr
+        return ledger.Verdict.SKIP, str(where[2] if isinstance(where, tuple) else where).removeprefix("Skipped: ")
+    if call.excinfo is None:
+        return ledger.Verdict.FAIL, f"a known deviation did not show: {report.longrepr}"
+    error = call.excinfo.value
+    if isinstance(error, NotRun):
+        return ledger.Verdict.NOT_RUN, str(error)
+    if isinstance(error, AssertionError):
+        return ledger.Verdict.FAIL, str(error).strip() or "assertion failed"
+    return ledger.Verdict.ERROR, f"{type(error).__name__}: {error}"
+
+
+def _entry(
+    item: pytest.Item, setting: Setting, verdict: ledger.Verdict, reason: str, call: pytest.CallInfo[None]
+) -> ledger.Entry:
+    run = item.config.stash[_RUN]
+    function = getattr(item, "function", None)
+    path, line, _ = item.location
+    return ledger.Entry(
+        case=item.nodeid,
+        function=item.nodeid.partition("[")[0],
+        claim=next(iter((getattr(function, "__doc__", None) or "").strip().splitlines()), ""),
+        source=f"{path}:{(line or 0) + 1}",
+        requirements=[name for mark in item.iter_markers("requirement") for name in mark.args],
+        engine=run.engine.name,
+        engine_version=run.engine.version,
+        cpu=setting.cpu,
+        variant=setting.variant_name,
+        verdict=verdict,
+        reason=reason,
+        started=call.start,
+        seconds=call.duration,
+        folder=f"cases/{slug(item.nodeid)}",
+        **item.stash.get(_ENTRY, {}),
+    )
+
+
+# The end
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Close this worker's part of the ledger."""
+    writer = config.stash.get(_WRITER, None)
+    if writer is not None:
+        writer.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In the controller: merge the ledger and write the reports. A case without a verdict makes the run fail."""
+    config = session.config
+    run = config.stash[_RUN]
+    if hasattr(config, "workerinput") or not run.folder.is_dir():
+        return
+    merged = ledger.merge(run.folder)
+    if merged is None:
+        return
+    config.stash[LEDGER] = merged
+    if not merged.good and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    from harness.report import write_all
+
+    write_all(merged, run.folder)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show the verdict table."""
+    merged = config.stash.get(LEDGER, None)
+    if merged is not None:
+        from harness.report import terminal
+
+        terminal.show(merged, config.stash[_RUN].folder)
+
+
+def _setting(item: pytest.Item) -> Setting | None:
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return next((value for value in parameters.values() if isinstance(value, Setting)), None)
+
+
+def _writer(config: pytest.Config) -> ledger.Writer:
+    if _WRITER not in config.stash:
+        run = config.stash[_RUN]
+        run.make_folder()
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        config.stash[_WRITER] = ledger.Writer(run.folder / f"ledger-{worker}.jsonl")
+    return config.stash[_WRITER]

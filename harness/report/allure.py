@@ -1,0 +1,137 @@
+"""Allure's results, written from the ledger with Allure's own library, and its report, if its generator is there.
+
+Epic, feature and story are the manual's chapter, section and requirement. Engine, version, CPU model and variant are
+parameters, so the same case on two engines is two rows with a history of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+from allure_commons.logger import AllureFileLogger
+from allure_commons.model2 import Attachment, Label, Parameter, Status, StatusDetails, TestResult
+
+from harness import paths
+from harness.ledger import Entry, Ledger, Verdict
+from harness.report.evidence import attachments
+from harness.spec import catalogue
+
+_STATUS = {
+    Verdict.PASS: Status.PASSED,
+    Verdict.FAIL: Status.FAILED,
+    Verdict.SKIP: Status.SKIPPED,
+    Verdict.EXPECTED_FAIL: Status.SKIPPED,
+    Verdict.ERROR: Status.BROKEN,
+    Verdict.NOT_RUN: Status.BROKEN,
+}
+_CATEGORIES = [
+    {"name": "Expected failures: known deviations of the engine", "messageRegex": "expected-fail: .*"},
+    {"name": "Not run: a precondition was not reached", "messageRegex": "not-run: .*"},
+    {"name": "The requirement does not hold", "matchedStatuses": ["failed"]},
+    {"name": "The harness or the engine broke", "matchedStatuses": ["broken"]},
+]
+_NAMESPACE = uuid.UUID("8e4f2f3a-6f0e-4a2c-9a53-5b1f6c1f2f10")
+
+
+def write_results(ledger: Ledger, folder: Path, run: Path) -> None:
+    """Write one result an entry, with its attachments, and the run's environment."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    logger: Any = AllureFileLogger(str(folder))  # type: ignore[no-untyped-call]
+    for entry in ledger.entries:
+        logger.report_result(_result(entry, ledger, folder))
+    header = ledger.header
+    environment = {
+        "hypervisor": header.hypervisor,
+        "defect": header.defect or "none",
+        "engine": f"{header.engine} ({header.engine_version})",
+        "svmconf": f"{header.svmconf} {header.git}",
+        "python": header.python,
+        "machine": header.machine,
+    }
+    (folder / "environment.properties").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
+    (folder / "categories.json").write_text(json.dumps(_CATEGORIES, indent=1))
+
+
+def _result(entry: Entry, ledger: Ledger, folder: Path) -> TestResult:
+    start = round(entry.started * 1000)
+    parameters = {"engine": entry.engine, "version": entry.engine_version, "cpu": entry.cpu, "variant": entry.variant}
+    # A version is not part of a case's identity over time: its history goes on when the engine is updated.
+    identity = f"{entry.function} {entry.engine} {entry.cpu} {entry.variant}"
+    return TestResult(
+        uuid=str(uuid.uuid5(_NAMESPACE, f"{ledger.header.run} {entry.case}")),
+        name=entry.claim or entry.case,
+        fullName=entry.function.replace("/", ".").replace("::", "#"),
+        historyId=hashlib.md5(identity.encode(), usedforsecurity=False).hexdigest(),
+        testCaseId=hashlib.md5(entry.function.encode(), usedforsecurity=False).hexdigest(),
+        status=_STATUS[entry.verdict],
+        statusDetails=StatusDetails(message=f"{entry.verdict}: {entry.reason}") if entry.reason else None,
+        description=_description(entry),
+        labels=_labels(entry),
+        parameters=[
+            Parameter(name=name, value=value, excluded=True if name == "version" else None)
+            for name, value in parameters.items()
+            if value
+        ],
+        attachments=[
+            _attach(entry, ledger, folder, n, name, text) for n, (name, text) in enumerate(attachments(entry))
+        ],
+        start=start,
+        stop=start + round(entry.seconds * 1000),
+    )
+
+
+def _attach(entry: Entry, ledger: Ledger, folder: Path, number: int, name: str, text: str) -> Attachment:
+    source = f"{uuid.uuid5(_NAMESPACE, f'{ledger.header.run} {entry.case} {number}')}-attachment.txt"
+    (folder / source).write_text(text, encoding="utf-8", errors="backslashreplace")
+    return Attachment(name=name, source=source, type="text/plain")
+
+
+def _labels(entry: Entry) -> list[Label]:
+    known = catalogue.load()
+    labels = [Label(name="parentSuite", value=entry.engine), Label(name="suite", value=entry.source.partition(":")[0])]
+    for requirement in (known[name] for name in entry.requirements if name in known):
+        labels += [
+            Label(name="epic", value=requirement.chapter),
+            Label(name="feature", value=requirement.heading),
+            Label(name="story", value=f"{requirement.id} {requirement.statement}"),
+            Label(name="tag", value=requirement.id),
+            Label(name="severity", value={"must": "critical", "should": "normal"}.get(requirement.priority, "minor")),
+        ]
+    return list({(label.name, label.value): label for label in labels}.values())
+
+
+def _description(entry: Entry) -> str:
+    known = catalogue.load()
+    stated = [f"* **{r}**: {known[r].statement}" for r in entry.requirements if r in known]
+    return "\n".join([entry.claim, "", *stated, "", f"Source: `{entry.source}`"])
+
+
+def generator() -> Path | None:
+    """Allure's report generator (the npm package ``allure``), where ./svmconf has put it."""
+    tool = paths.TOOLS / "node_modules" / ".bin" / "allure"
+    return tool if tool.exists() and shutil.which("node") else None
+
+
+def generate(results: Path, report: Path) -> str | None:
+    """Write the report; what went wrong, or ``None``."""
+    tool = generator()
+    if tool is None:
+        return "Allure's generator is not here: it needs Node.js (apt-get install nodejs npm), then ./svmconf run again"
+    shutil.rmtree(report, ignore_errors=True)
+    done = subprocess.run(
+        [tool, "awesome", "--single-file", "--output", report, results],
+        cwd=report.parent,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode or not (report / "index.html").is_file():
+        return f"Allure's generator failed: {(done.stderr or done.stdout).strip().splitlines()[-1:] or done.returncode}"
+    return None

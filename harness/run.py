@@ -1,0 +1,147 @@
+"""One run: what is under test, on what, and where its files go."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from harness import build, ledger
+from harness.cases import Boots, Cpus, Executes
+from harness.engines import select
+from harness.engines.base import CpuModel, Engine
+from harness.errors import SvmconfError
+from harness.hypervisors import manifest as manifests
+
+DEFAULT_CPUS = {"tcg": ("EPYC", "max", "phenom", "qemu64"), "kvm": ("host",)}
+"""What ``--cpu`` means when it is not given: new and old, with nested paging and (qemu64) without."""
+
+DEFAULT_FOREIGN = ("Haswell", "Skylake-Server")
+_BORN_WITHOUT = "Opteron_G1"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One engine's CPU model and one variant of what a case boots or executes."""
+
+    what: Boots | Executes
+    variant: int
+    engine: str
+    cpu: str
+
+    @property
+    def variant_name(self) -> str:
+        """The variant's own name, empty when the case has but one."""
+        chosen = self.what.variants[self.variant]
+        return chosen[0] if isinstance(chosen, tuple) else chosen.name
+
+    @property
+    def id(self) -> str:
+        """What stands in brackets behind the case's name."""
+        return ":".join(filter(None, (self.engine, self.cpu, self.variant_name)))
+
+
+@dataclass
+class Run:
+    """The options of a run, and what they amount to; nothing is looked up before it is asked for."""
+
+    engine_choice: str
+    cpu_choice: str
+    hypervisor: str
+    defect: str
+    folder: Path
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine; raises :class:`SvmconfError` naming what is missing."""
+        return select.engine(self.engine_choice)
+
+    @cached_property
+    def manifest(self) -> manifests.Manifest:
+        """The hypervisor under test."""
+        manifest = manifests.load(self.hypervisor)
+        if self.defect and self.hypervisor != "svmconf":
+            raise SvmconfError("--defect goes with our own hypervisor only")
+        return manifest
+
+    def built_manifest(self) -> manifests.Manifest:
+        """The manifest with its image in place: ours is built when it is out of date."""
+        if self.hypervisor != "svmconf":
+            return self.manifest
+        return self.manifest.model_copy(update={"image": build.image(self.defect)})
+
+    @cached_property
+    def cpus(self) -> tuple[str, ...]:
+        """The CPU models that were chosen."""
+        models = self.engine.cpu_models()
+        if self.cpu_choice == "all":
+            return tuple(name for name, model in models.items() if model.amd)
+        if not self.cpu_choice:
+            defaults = DEFAULT_CPUS["kvm" if self.engine.name.endswith("+kvm") else "tcg"]
+            return tuple(name for name in defaults if name in models)
+        # 'EPYC,max' are two models, 'EPYC,-svm' is one.
+        specs = re.split(r";|,(?![+-])", self.cpu_choice)
+        return tuple(self.engine.cpu(spec.strip()).name for spec in specs if spec.strip())
+
+    def settings(self, what: Boots | Executes) -> list[Setting]:
+        """Every setting of a case, in a stable order."""
+        return [
+            Setting(what, variant, self.engine.name, cpu)
+            for cpu in self._cpus_for(what.cpus)
+            for variant in range(len(what.variants))
+        ]
+
+    def _cpus_for(self, wanted: Cpus) -> list[str]:
+        models = {cpu: self.engine.cpu(cpu) for cpu in self.cpus}
+        if wanted is Cpus.CHOSEN:
+            return list(models)
+        if wanted is Cpus.WITH_SVM:
+            return [cpu for cpu, model in models.items() if model.svm]
+        everything = self.engine.cpu_models()
+        if wanted is Cpus.FOREIGN:
+            return self._foreign(everything)
+        without = [cpu if not model.svm else f"{cpu},-svm" for cpu, model in models.items() if model.amd]
+        if _BORN_WITHOUT in everything and _BORN_WITHOUT not in without:
+            without.append(_BORN_WITHOUT)
+        return without
+
+    def _foreign(self, everything: dict[str, CpuModel]) -> list[str]:
+        foreign = [name for name, model in everything.items() if not model.amd and name not in ("host",)]
+        return foreign if self.cpu_choice == "all" else [name for name in DEFAULT_FOREIGN if name in foreign]
+
+    def header(self) -> ledger.Header:
+        """The ledger's first line."""
+        return ledger.Header(
+            run=self.folder.name,
+            started=ledger.now(),
+            command=ledger.command(),
+            machine=ledger.machine(),
+            git=ledger.git(),
+            hypervisor=self.manifest.name,
+            defect=self.defect,
+            engine=self.engine.name,
+            engine_version=self.engine.version,
+            engine_why=self.engine.description,
+            cpus=list(self.cpus),
+        )
+
+    def make_folder(self) -> None:
+        """Make the run's folder; raise :class:`SvmconfError` when the place cannot be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SvmconfError(
+                f"cannot write reports to {self.folder.parent}: {error.strerror}", "--out DIR chooses another folder"
+            ) from error
+
+    def case_folder(self, case: str) -> Path:
+        """A new folder for what one case's machine writes."""
+        folder = self.folder / "cases" / slug(case)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def slug(case: str) -> str:
+    """A case's id as a file name."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", case.removeprefix("conformance/")).strip("_")

@@ -1,0 +1,1 @@
+"""The manual's requirements and the deviations known of engines."""
