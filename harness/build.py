@@ -20,7 +20,7 @@ _SOURCES = {".rs", ".toml", ".lock", ".asm", ".inc", ".ld", ".md"}
 
 
 class Defect(BaseModel):
-    """A seeded defect: a Cargo feature, and the cases that it must turn red, no others (``hypervisor/defects.toml``)."""
+    """A seeded defect: a Cargo feature, and the cases that it must turn red, no others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -51,7 +51,7 @@ def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot) 
             return f"the console shows {outcome}"
         return None
 
-    ended = _run(machine, tracer, shown)
+    ended = _run(machine, tracer, final.take, shown)
     if final.registers is None and ended.how in (How.HUNG, How.HALTED, How.EXITED):
         with contextlib.suppress(EngineError, DeadlineExceeded, ProtocolError):
             machine.interrupt()
@@ -97,7 +97,7 @@ def watch_program(machine: QemuMachine, image: Image, program: Program) -> Seen:
     tracer = Tracer(machine.gdb, image, machine.ram, boot, lambda: None)
     if program.faults:
         tracer.arm()
-    ended = _run(machine, tracer, lambda: None)
+    ended = _run(machine, tracer, lambda: None, lambda: None)
     boot_seconds = time.monotonic() - machine.ready
     steps, under_way = results(image, machine.ram)
     return Seen(
@@ -115,9 +115,11 @@ def watch_program(machine: QemuMachine, image: Image, program: Program) -> Seen:
     )
 
 
-def _run(machine: QemuMachine, tracer: Tracer, shown: Callable[[], str | None]) -> Ending:
+def _run(
+    machine: QemuMachine, tracer: Tracer, at_shutdown: Callable[[], None], shown: Callable[[], str | None]
+) -> Ending:
     try:
-        return machine.run(tracer.handle, shown)
+        return machine.run(tracer.handle, at_shutdown, shown)
     except (EngineError, ProtocolError) as error:
         if machine.child.wait(machine.deadline.sooner(0.5)):
             return Ending(how=How.ENGINE_CRASHED, detail=f"{error}; {machine.child.said}")

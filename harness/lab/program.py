@@ -1,5 +1,6 @@
 """Programs for the probe, as plain data, in the format of docs/protocol.md ("The probe").
 
+>>> from harness.msr import Msr
 >>> program = Program(steps=(wrmsr(Msr.EFER, 0x1500), execute(Insn.VMRUN, rax=0x1000008)))
 >>> len(program.encode())
 272

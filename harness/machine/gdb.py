@@ -19,6 +19,10 @@ from harness.errors import DeadlineExceeded, EngineError, ProtocolError
 _WATCH = re.compile(r"(?:^|;)([ar]?watch):([0-9a-f]+)")
 
 
+PATIENCE = 10.0
+"""Seconds. Answers take microseconds; a machine under load may need more."""
+
+
 class Point(IntEnum):
     """Kinds of break- and watchpoints, by their number in the ``Z`` packet."""
 
@@ -37,6 +41,11 @@ class Stop:
     watched: int | None = None
 
     @property
+    def shut_down(self) -> bool:
+        """Whether the machine is in the state after its shutdown, and can still be looked at (SIGQUIT)."""
+        return self.reply[1:3] == "03"
+
+    @property
     def gone(self) -> bool:
         """Whether the machine ended rather than stopped."""
         return self.reply[:1] in ("W", "X", "")
@@ -50,11 +59,10 @@ class _Slot:
 
 
 class Gdb:
-    """A connection to a stub. Every call takes its deadline from the one given at the start."""
+    """A connection to a stub. A stub that does not answer a request within :data:`PATIENCE` seconds is given up."""
 
-    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
-        self._deadline = deadline
         self._buffer = b""
         self._ask("qSupported:xmlRegisters=i386")
         self._slots = self._describe()
@@ -102,7 +110,7 @@ class Gdb:
     def step(self) -> Stop:
         """Execute one instruction."""
         self._send("s")
-        return self.wait(self._deadline)
+        return self.wait(Deadline.after(PATIENCE))
 
     def wait(self, deadline: Deadline) -> Stop:
         """The next stop; raise :class:`DeadlineExceeded` when there is none in time."""
@@ -156,7 +164,7 @@ class Gdb:
 
     def _ask(self, packet: str) -> str:
         self._send(packet)
-        return self._receive(self._deadline)
+        return self._receive(Deadline.after(PATIENCE))
 
     def _send(self, packet: str) -> None:
         data = packet.encode("latin-1")

@@ -25,7 +25,7 @@ from harness.machine.ram import Ram
 from harness.machine.records import RecordReader
 from harness.machine.registers import RFLAGS_IF, Registers
 
-CONSOLE_LIMIT = 16 << 20
+CONSOLE_LIMIT = 4 << 20
 """A console of more bytes than this is a machine gone wild."""
 
 _TICK = 0.1
@@ -63,12 +63,15 @@ class QemuMachine:
         self.ram = self._closing.enter_context(Ram(self._ram_file, size))
         ours_qmp, theirs_qmp = socket.socketpair()
         ours_gdb, theirs_gdb = socket.socketpair()
+        self._closing.callback(ours_qmp.close)
+        self._closing.callback(ours_gdb.close)
         self.command = [
             *command,
             *("-m", f"{memory}M"),
             *("-object", f"memory-backend-file,id=ram,size={memory}M,mem-path={self._ram_file},share=on"),
             *("-debugcon", f"file:{self._debug}", "-serial", f"file:{self._serial}"),
             *("-d", "cpu_reset", "-D", str(self._log)),
+            "-no-shutdown",  # pause instead, so that the last state can be read
             *("-chardev", f"socket,id=qmp,fd={theirs_qmp.fileno()}", "-mon", "chardev=qmp,mode=control"),
             *("-chardev", f"socket,id=gdb,fd={theirs_gdb.fileno()}", "-gdb", "chardev:gdb", "-S"),
         ]
@@ -78,9 +81,9 @@ class QemuMachine:
             )
         self._closing.callback(self.child.kill)
         try:
-            self.qmp = Qmp(ours_qmp, self.deadline)
+            self.qmp = Qmp(ours_qmp)
             self._closing.callback(self.qmp.close)
-            self.gdb = Gdb(ours_gdb, self.deadline)
+            self.gdb = Gdb(ours_gdb)
             self._closing.callback(self.gdb.close)
         except SvmconfError as error:
             self.child.wait(Deadline.after(0.5))
@@ -89,17 +92,26 @@ class QemuMachine:
 
     # Running
 
-    def run(self, on_stop: Callable[[Stop], None], over: Callable[[], str | None] = lambda: None) -> Ending:
+    def run(
+        self,
+        on_stop: Callable[[Stop], None],
+        at_shutdown: Callable[[], None] = lambda: None,
+        over: Callable[[], str | None] = lambda: None,
+    ) -> Ending:
         """Let it run to its end.
 
-        ``on_stop`` is called at each stop of the gdbstub and must resume the machine. ``over`` is asked now and then
-        whether the console shows the end already, and answers with why.
+        ``on_stop`` is called at each stop of the gdbstub and must resume the machine. ``at_shutdown`` is called when it
+        has shut down and can still be looked at. ``over`` is asked now and then whether the console shows the end
+        already, and answers with why.
         """
         self.gdb.resume()
         halted_before = False
         while not self.child.wait(self.deadline.sooner(_TICK), self.gdb.fileno()):
             stop = self._stop()
             if stop is not None:
+                if stop.shut_down:
+                    at_shutdown()
+                    return self._shut_down()
                 if not stop.gone:
                     on_stop(stop)
                 elif not self.child.wait(Deadline.after(2.0)):
@@ -125,10 +137,23 @@ class QemuMachine:
                 return self.gdb.wait(Deadline.after(0.001))
         return None
 
-    def _exited(self) -> Ending:
+    def _shut_down(self) -> Ending:
+        """It paused instead of exiting, so that it could be looked at: let it exit now."""
+        rip = self.gdb.registers()["rip"]
+        reason = self.qmp.shutdown_reason()
+        self.qmp.quit()
+        if not self.child.wait(Deadline.after(2.0)):
+            return Ending(how=How.ENGINE_CRASHED, detail="it does not end when told to quit")
+        if "Triple fault" in self._log.read_text("latin-1"):  # TCG says so, in its log of resets
+            return Ending(how=How.TRIPLE_FAULT, rips=(rip,))
+        if reason == "guest-reset":
+            return Ending(how=How.RESET, detail="the software reset the machine", rips=(rip,))
+        return self._exited(reason)
+
+    def _exited(self, reason: str | None = None) -> Ending:
         status = self.child.status
         assert status is not None
-        reason = self.qmp.shutdown_reason()
+        reason = reason or self.qmp.shutdown_reason()
         if status < 0:
             return Ending(how=How.ENGINE_CRASHED, detail=f"ended by signal {-status}: {self.child.said}")
         if status & 1 and reason is None and not (status == 1 and self.child.said):
@@ -138,21 +163,7 @@ class QemuMachine:
             return Ending(how=How.EXITED, code=status >> 1)
         if status:
             return Ending(how=How.ENGINE_CRASHED, detail=f"exit status {status}: {self.child.said}")
-        fault = self._triple_fault()
-        if fault is not None:
-            return fault
-        if reason == "guest-reset":
-            return Ending(how=How.RESET, detail="the software reset the machine")
         return Ending(how=How.SHUTDOWN, detail=reason or "")
-
-    def _triple_fault(self) -> Ending | None:
-        """TCG says it in its log, with the registers of that moment behind it."""
-        text = self._log.read_text("latin-1") if self._log.exists() else ""
-        _, found, after = text.partition("Triple fault")
-        if not found:
-            return None
-        rip = _RIP.search(after)
-        return Ending(how=How.TRIPLE_FAULT, rips=(int(rip[1], 16),) if rip else ())
 
     def _halted(self) -> bool:
         try:
@@ -180,7 +191,7 @@ class QemuMachine:
     def interrupt(self) -> None:
         """Stop a machine that runs."""
         self.gdb.interrupt()
-        self.gdb.wait(self.deadline.sooner(1.0) if not self.deadline.passed else Deadline.after(1.0))
+        self.gdb.wait(Deadline.after(1.0))
 
     def console(self) -> str:
         """Serial port and debug port so far; whichever said more. Also feeds the record reader."""

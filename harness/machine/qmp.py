@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 from qemu.qmp import ConnectError, EventListener, ExecInterruptedError, ExecuteError, QMPClient, StateError
 
-from harness.deadline import Deadline
 from harness.errors import EngineError
 
 T = TypeVar("T")
+PATIENCE = 10.0
+"""Seconds that a monitor has for an answer."""
+
 _ERRORS = (ConnectError, ExecuteError, ExecInterruptedError, StateError, OSError, EOFError, TimeoutError)
 
 
@@ -24,9 +26,8 @@ class Qmp:
     inside our calls.
     """
 
-    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self._loop = asyncio.new_event_loop()
-        self._deadline = deadline
         self._client = QMPClient("svmconf")
         # The reason for an ending is judged by us; the library would print a dead engine's EOF as an error.
         self._client.logger.disabled = True
@@ -58,6 +59,11 @@ class Qmp:
             return str(data.get("reason", "unknown"))
         return None
 
+    def quit(self) -> None:
+        """Tell the engine to exit."""
+        with contextlib.suppress(EngineError):
+            self.command("quit")
+
     def close(self) -> None:
         """Leave the monitor."""
         with contextlib.suppress(*_ERRORS):
@@ -66,4 +72,4 @@ class Qmp:
         self._loop.close()
 
     def _run(self, doing: Coroutine[Any, Any, T]) -> T:
-        return self._loop.run_until_complete(asyncio.wait_for(doing, max(0.1, self._deadline.left)))
+        return self._loop.run_until_complete(asyncio.wait_for(doing, PATIENCE))

@@ -1,0 +1,5 @@
+; Loops for ever with interrupts off.
+%include "multiboot.inc"
+        cli
+        jmp     $
+finish
