@@ -133,6 +133,8 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
             boot = boot.model_copy(update={"guest": None, "count": None})
         else:
             pytest.skip(f"the manifest of {manifest.name} offers no guest {boot.guest!r}")
+    if boot.guard_hsave and not run.engine.watches_pages:
+        pytest.skip(f"{run.engine.name} cannot watch every access to a page: QEMU's TCG can (--engine tcg)")
     for outcome in boots.outcomes:
         if not manifest.knows(outcome):
             pytest.skip(f"the manifest of {manifest.name} does not say how the outcome {outcome!r} shows")

@@ -2,12 +2,14 @@
 
 from harness.boot import Insn
 from harness.lab.program import SCRATCH, Program, Step, execute, rdmsr, wrmsr
+from harness.lab.vmcb import real_mode
 from harness.machine.registers import EFER_SVME
 from harness.msr import Msr
 
 UD, GP = 6, 13
 VMCB = SCRATCH
 HSAVE = SCRATCH + 0x1000
+GUEST_CODE = SCRATCH + 0x2000
 EFER_OF_A_LONG_MODE_HOST = 0xD00  # NXE, LMA, LME: what the probe runs with
 
 
@@ -30,3 +32,16 @@ def each(insns: tuple[Insn, ...], *, svme: bool, cpl: int, rax: int = VMCB) -> d
         )
         for insn in insns
     }
+
+
+def real_mode_guest() -> Program:
+    """Run a guest whose first instruction is VMMCALL; the last step reads the exit code into RBX."""
+    read_exitcode = bytes.fromhex("488b5870")  # mov rbx, [rax + 70h]
+    return Program(
+        regions={VMCB: real_mode(GUEST_CODE), GUEST_CODE: Insn.VMMCALL.opcodes[0]},
+        steps=(
+            efer_svme(True),
+            wrmsr(Msr.VM_HSAVE_PA, HSAVE),
+            Step(code=Insn.VMRUN.opcodes[0] + read_exitcode, registers={"rax": VMCB}),
+        ),
+    )

@@ -1,6 +1,6 @@
 """What rAX must hold at VMRUN: the physical address of a 4-KiB page, no more and no less."""
 
-from conformance.vmrun.programs import GP, VMCB, each
+from conformance.vmrun.programs import GP, VMCB, each, real_mode_guest
 from harness.boot import Insn
 from harness.cases import NotRun, boots, executes, requirement
 from harness.lab.program import Program, Seen
@@ -9,6 +9,7 @@ from harness.msr import CPUID_SVM
 from harness.observation import Observation
 
 PAGE = 0x1000
+VMEXIT_VMMCALL = 0x81
 
 
 def vmrun_of(rax: int) -> Program:
@@ -20,6 +21,15 @@ def vmruns_of(seen: Observation) -> None:
     """The case is not run when there was no VMRUN."""
     if not seen.executed(Insn.VMRUN):
         raise NotRun(f"no VMRUN was executed: the machine {seen.ended}")
+
+
+@requirement("SVM-15.5.1-001", "SVM-15.5.1-010", "SVM-15.5.1-019")
+@executes({"real_mode": real_mode_guest()})
+def test_address_of_a_page_is_accepted(ran: Seen) -> None:
+    """VMRUN with the physical address of a 4-KiB page runs the guest that the page describes, and keeps rAX."""
+    assert ran[2].vector is None, f"VMRUN faulted with vector {ran[2].vector}"
+    assert ran[2].registers["rbx"] == VMEXIT_VMMCALL
+    assert ran[2].registers["rax"] == VMCB
 
 
 @requirement("SVM-15.5.1-004")

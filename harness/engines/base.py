@@ -47,6 +47,10 @@ class Engine(Protocol):
     version: str
 
     @property
+    def watches_pages(self) -> bool:
+        """Whether every access to a whole page of memory can be watched."""
+
+    @property
     def description(self) -> str:
         """One line: what it is and why it was chosen."""
 

@@ -12,6 +12,7 @@ from harness.errors import DeadlineExceeded, EngineError, ProtocolError
 from harness.hypervisors.manifest import Manifest
 from harness.lab.program import Program, Seen, results
 from harness.machine.ending import Ending, How
+from harness.machine.gdb import Point
 from harness.machine.image import Image
 from harness.machine.pagewalk import Reach, merged, reach
 from harness.machine.qemu import QemuMachine
@@ -40,10 +41,10 @@ class _Final:
         self.registers = self.machine.registers()
 
 
-def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot) -> Observation:
+def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, breakpoints: Point) -> Observation:
     """Run a hypervisor to its end, watching. Engine, version and CPU are for the engine to fill in."""
     final = _Final(machine)
-    tracer = Tracer(machine.gdb, image, machine.ram, boot, final.take)
+    tracer = Tracer(machine.gdb, image, machine.ram, boot, final.take, breakpoints)
     tracer.arm()
 
     def shown() -> str | None:

@@ -24,6 +24,7 @@ from harness.engines.collect import observe, watch_program
 from harness.errors import EngineError, SvmconfError, ToolMissing
 from harness.hypervisors.manifest import Manifest
 from harness.lab.program import Program, Seen
+from harness.machine.gdb import Point
 from harness.machine.image import Image
 from harness.machine.qemu import QemuMachine
 from harness.observation import Observation
@@ -57,6 +58,16 @@ class Qemu:
         if match is None:
             raise EngineError(f"{self.binary} is no QEMU: it says {said[:60]!r}")
         return match[1], f"{match[1]}{match[2] or ''}" + (f" ({match[3]})" if match[3] else "")
+
+    @property
+    def _breakpoints(self) -> Point:
+        """TCG has any number that need no change to memory; KVM only has the processor's four."""
+        return Point.HARDWARE if self.accelerator == "tcg" else Point.SOFTWARE
+
+    @property
+    def watches_pages(self) -> bool:
+        """Whether every access to a page can be watched: TCG can, KVM has debug registers of 8 bytes."""
+        return self.accelerator == "tcg"
 
     @property
     def description(self) -> str:
@@ -98,7 +109,7 @@ class Qemu:
         models: dict[str, CpuModel] = {}
         with (
             tempfile.TemporaryDirectory(prefix="svmconf-") as folder,
-            QemuMachine(self._command("max"), 16, Path(folder), Deadline.after(60)) as machine,
+            QemuMachine(self._command("qemu64"), 16, Path(folder), Deadline.after(60)) as machine,
         ):
             definitions = machine.qmp.command("query-cpu-definitions")
             for name in sorted(d["name"] for d in definitions if not re.search(r"-v\d+$", d["name"])):
@@ -126,7 +137,7 @@ class Qemu:
         image = Image(manifest.image)
         seconds = boot.seconds or manifest.seconds
         with self._machine(image, manifest.command_line(boot), cpu, manifest.memory, seconds, folder) as machine:
-            seen = observe(machine, image, manifest, boot)
+            seen = observe(machine, image, manifest, boot, self._breakpoints)
         return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
 
     def execute(self, program: Program, cpu: str, folder: Path) -> Seen:

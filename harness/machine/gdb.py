@@ -46,6 +46,11 @@ class Stop:
         return self.reply[1:3] == "03"
 
     @property
+    def broken(self) -> bool:
+        """Whether the engine gave up with an internal error (SIGABRT), as KVM does on what it cannot run."""
+        return self.reply[1:3] == "06"
+
+    @property
     def gone(self) -> bool:
         """Whether the machine ended rather than stopped."""
         return self.reply[:1] in ("W", "X", "")

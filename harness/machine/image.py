@@ -102,6 +102,15 @@ class Image:
         loads = [s for s in self._elf.iter_segments() if s["p_type"] == "PT_LOAD"]
         return min(s["p_paddr"] for s in loads), max(s["p_paddr"] + s["p_memsz"] for s in loads)
 
+    @cached_property
+    def entries(self) -> list[int]:
+        """Where a loader may enter it: the ELF entry point, and the one in a multiboot 1 header."""
+        found = [self._elf["e_entry"]] if self.data[:4] == b"\x7fELF" else []
+        header = self._multiboot_header()
+        if header is not None and int.from_bytes(self.data[header + 4 : header + 8], "little") & 0x10000:
+            found.append(int.from_bytes(self.data[header + 28 : header + 32], "little"))
+        return sorted(set(found))
+
     def symbol_at(self, address: int) -> str:
         """``name+0x12`` for an address in the image, the bare number when no symbol is known."""
         best: tuple[int, str] | None = None

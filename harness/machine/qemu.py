@@ -112,6 +112,8 @@ class QemuMachine:
                 if stop.shut_down:
                     at_shutdown()
                     return self._shut_down()
+                if stop.broken:
+                    return Ending(how=How.ENGINE_CRASHED, detail=f"internal error: {self.child.said}")
                 if not stop.gone:
                     on_stop(stop)
                 elif not self.child.wait(Deadline.after(2.0)):

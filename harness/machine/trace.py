@@ -36,7 +36,15 @@ class Tracer:
     ``at_end`` is called when the exit port is about to be written.
     """
 
-    def __init__(self, gdb: Gdb, image: Image, ram: Ram, boot: Boot, at_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        gdb: Gdb,
+        image: Image,
+        ram: Ram,
+        boot: Boot,
+        at_end: Callable[[], None],
+        kind: Point = Point.HARDWARE,
+    ) -> None:
         self.events: list[Event] = []
         self.accesses: list[Access] = []
         self.cut: list[str] = []
@@ -47,13 +55,25 @@ class Tracer:
         self._ram = ram
         self._boot = boot
         self._at_end = at_end
-        self._kind = Point.HARDWARE
+        self._kind = kind
+        self._entries: set[int] = set()
         self._count: Counter[int] = Counter()
         self._vmrun_under_way: dict[int, int] = {}
         self._places = {address: insn for insn in Insn for code in insn.opcodes for address in image.find(code)}
 
     def arm(self) -> None:
-        """Set the breakpoints. The machine must be stopped."""
+        """Set the breakpoints. The machine must be stopped.
+
+        Software breakpoints are written into the image, so they wait until a loader has put it there and enters it.
+        """
+        if self._kind is Point.SOFTWARE:
+            self._entries = set(self._image.entries)
+            for address in self._entries:
+                self._gdb.insert(Point.HARDWARE, address)
+        else:
+            self._insert_all()
+
+    def _insert_all(self) -> None:
         for address in self._places:
             self._gdb.insert(self._kind, address)
 
@@ -63,6 +83,8 @@ class Tracer:
             self._accessed(stop.watched)
         else:
             registers = self._gdb.registers()
+            if registers["rip"] in self._entries:
+                self._entered()
             insn = self._places.get(registers["rip"])
             if registers["rip"] in self._vmrun_under_way:
                 self._after_vmrun(registers)
@@ -72,6 +94,20 @@ class Tracer:
             elif insn is not None:
                 self._executes(insn, registers)
         self._gdb.resume()
+
+    def _entered(self) -> None:
+        for address in self._entries:
+            self._gdb.remove(Point.HARDWARE, address)
+        self._entries = set()
+        self._insert_all()
+
+    def _step(self, rip: int) -> None:
+        """Execute the instruction at ``rip``, where one of our breakpoints stands."""
+        if self._kind is Point.SOFTWARE:
+            self._gdb.remove(self._kind, rip)
+        self._gdb.step()
+        if self._kind is Point.SOFTWARE:
+            self._gdb.insert(self._kind, rip)
 
     def _executes(self, insn: Insn, registers: dict[str, int]) -> None:
         rip = registers["rip"]
@@ -88,9 +124,9 @@ class Tracer:
             event = event.model_copy(update={"tampered": True, "after": self._now()})
         elif insn is Insn.VMRUN and event.vmcb is not None:
             self._expect_vmexit(rip, len(self.events))
-            self._gdb.step()
+            self._step(rip)
         else:
-            self._gdb.step()
+            self._step(rip)
             if fault is not None:
                 self._lie(fault)
             event = event.model_copy(update={"tampered": fault is not None, "after": self._now()})
