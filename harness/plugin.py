@@ -26,6 +26,7 @@ from harness.cases import Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
 from harness.lab.program import Seen
 from harness.machine.ending import How
+from harness.machine.process import die_with
 from harness.observation import Observation
 from harness.run import Run, Setting, slug
 from harness.spec import catalogue, expectations
@@ -51,6 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marks and name the run; workers of xdist take the run's name from the controller."""
+    if hasattr(config, "workerinput"):
+        die_with(os.getppid())  # a controller that was killed leaves no worker, and so no engine
     for mark in ("requirement(*ids)", "boots(what)", "executes(what)", "slow: not part of the fast loop"):
         config.addinivalue_line("markers", mark)
     option = config.option

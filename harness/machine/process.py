@@ -22,6 +22,13 @@ _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def die_with(parent: int) -> None:
+    """Let the kernel kill this process as soon as its parent, which has this id, is gone."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        os._exit(1)
+
+
 class Child:
     """A running child process; ``command`` is what was run, ``log`` the file with its stdout and stderr."""
 
@@ -31,12 +38,6 @@ class Child:
         self.command = list(command)
         self.log = log
         parent = os.getpid()
-
-        def die_with_parent() -> None:
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before we asked
-                os._exit(1)
-
         with log.open("wb") as output:
             try:
                 self._process = subprocess.Popen(
@@ -47,7 +48,7 @@ class Child:
                     pass_fds=pass_fds,
                     env=env,
                     start_new_session=True,
-                    preexec_fn=die_with_parent,
+                    preexec_fn=lambda: die_with(parent),
                 )
             except FileNotFoundError as error:
                 raise ToolMissing(f"cannot run {self.command[0]}: no such program", "./svmconf doctor") from error
