@@ -14,6 +14,7 @@ setting               engine x CPU model x variant of a case                ``--
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -65,6 +66,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_RUN] = Run(
         option.engine, option.cpu, option.hypervisor, option.defect, Path(option.out).resolve() / name
     )
+    if config.getoption("numprocesses", None):
+        # In a worker this would be an internal error; here it is one line.
+        try:
+            config.stash[_RUN].make_folder()
+        except SvmconfError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -114,9 +121,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Write down what is planned, before anything runs."""
     planned = [item.nodeid for item in session.items if _setting(item) is not None]
     if planned and not session.config.option.collectonly:
-        writer = _writer(session.config)
-        writer.write(session.config.stash[_RUN].header())
-        writer.write(ledger.Plan(cases=sorted(planned)))
+        try:
+            writer = _writer(session.config)
+            writer.write(session.config.stash[_RUN].header())
+            writer.write(ledger.Plan(cases=sorted(planned)))
+        except SvmconfError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 # Running
@@ -244,6 +254,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         return
     merged = ledger.merge(run.folder)
     if merged is None:
+        with contextlib.suppress(OSError):
+            run.folder.rmdir()  # made in advance, and no conformance case came
         return
     config.stash[LEDGER] = merged
     if not merged.good and session.exitstatus == pytest.ExitCode.OK:

@@ -30,4 +30,4 @@ def engine(choice: str = "auto") -> Engine:
         if not found.usable:
             raise EngineError(f"--engine kvm: {found.why}", "--engine tcg needs no hardware")
         return Qemu(binary(), "kvm", f"chosen by --engine kvm, although {found.why}")
-    return Qemu(binary(), "tcg", f"it emulates SVM anywhere; not KVM: {found.why}")
+    return Qemu(binary(), "tcg", f"emulates SVM on any machine; not KVM, since {found.why}")
