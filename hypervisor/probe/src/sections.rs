@@ -3,7 +3,7 @@
 use core::cell::UnsafeCell;
 use core::hint::black_box;
 
-use probe_format::{EMPTY, HEADER_SIZE, RESULT_SIZE, SECTION_SIZE, StepResult};
+use probe_format::{HEADER_SIZE, RESULT_SIZE, SECTION_SIZE, StepResult, empty};
 
 #[repr(C, align(4096))]
 struct Section(UnsafeCell<[u8; SECTION_SIZE]>);
@@ -14,7 +14,7 @@ unsafe impl Sync for Section {}
 /// Overwritten in a copy of the image before it boots.
 #[used]
 #[unsafe(link_section = ".svmconf.program")]
-static PROGRAM: Section = Section(UnsafeCell::new(EMPTY));
+static PROGRAM: Section = Section(UnsafeCell::new(empty()));
 
 /// Read in the machine's RAM after the end.
 #[used]

@@ -6,6 +6,7 @@
 //!
 //! Names such as `SVM-15.5.1-C-022` are ids of the requirements catalogue.
 #![cfg_attr(not(test), no_std)]
+#![warn(missing_docs)]
 
 pub mod addr;
 pub mod checks;

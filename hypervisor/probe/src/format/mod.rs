@@ -6,7 +6,7 @@
 mod program;
 mod results;
 
-pub use program::{BadProgram, EMPTY, MAX_CODE, Program, Region, SCRATCH, SECTION_SIZE, Step};
+pub use program::{BadProgram, MAX_CODE, Program, Region, SCRATCH, SECTION_SIZE, Step, empty};
 pub use results::{HEADER_SIZE, NO_FAULT, RESULT_SIZE, StepResult, header};
 
 /// How many general registers a step starts and ends with: RAX RBX RCX RDX RSI RDI R8 R9 R10 R11.

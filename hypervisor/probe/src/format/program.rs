@@ -12,18 +12,20 @@ pub const SCRATCH: Range<u64> = 0x0100_0000..0x0200_0000;
 /// Bytes of code that a step may have.
 pub const MAX_CODE: usize = 46;
 
+const MAGIC: &[u8; 4] = b"SVMP";
 const HEADER: usize = 16;
 const REGION: usize = 16;
 const STEP: usize = 128;
 const VERSION: u16 = 1;
 
 /// What the section holds until the harness overwrites it: a program without steps.
-pub const EMPTY: [u8; SECTION_SIZE] = {
+#[must_use]
+pub const fn empty() -> [u8; SECTION_SIZE] {
     let mut bytes = [0; SECTION_SIZE];
-    bytes.split_at_mut(4).0.copy_from_slice(b"SVMP");
-    bytes[4] = VERSION as u8;
+    [bytes[0], bytes[1], bytes[2], bytes[3]] = *MAGIC;
+    [bytes[4], bytes[5]] = VERSION.to_le_bytes();
     bytes
-};
+}
 
 /// Why a program cannot be executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +94,7 @@ impl<'a> Program<'a> {
     /// # Errors
     /// The first thing that is wrong.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BadProgram> {
-        if bytes.get(..4) != Some(b"SVMP") {
+        if !bytes.starts_with(MAGIC) {
             return Err(BadProgram::Magic);
         }
         if bytes.len() < HEADER {

@@ -24,7 +24,8 @@ fn error(bytes: &[u8]) -> Option<BadProgram> {
 
 #[test]
 fn the_default_program_has_no_steps() {
-    let program = Program::parse(&EMPTY).expect("well-formed");
+    let bytes = empty();
+    let program = Program::parse(&bytes).expect("well-formed");
     assert_eq!((program.regions().count(), program.steps().count()), (0, 0));
 }
 
