@@ -32,6 +32,11 @@ pub fn manifest_dir() -> PathBuf {
 ///
 /// Warnings are errors. The environment variable `NASM` names another assembler.
 pub fn assemble(source: &Path, format: Format, include: &[&Path]) -> PathBuf {
+    assemble_with(source, format, include, &[])
+}
+
+/// The same with macros defined.
+pub fn assemble_with(source: &Path, format: Format, include: &[&Path], defines: &[&str]) -> PathBuf {
     let (flag, extension) = match format {
         Format::Elf64 => ("-felf64", "o"),
         Format::Flat => ("-fbin", "bin"),
@@ -48,6 +53,7 @@ pub fn assemble(source: &Path, format: Format, include: &[&Path]) -> PathBuf {
         println!("cargo::rerun-if-changed={}", folder.display());
         command.arg(format!("-I{}/", folder.display()));
     }
+    command.args(defines.iter().map(|name| format!("-D{name}")));
     command.arg("-o").arg(&output).arg(source);
     println!("cargo::rerun-if-changed={}", source.display());
     println!("cargo::rerun-if-env-changed=NASM");

@@ -41,8 +41,14 @@ memcpy:
 ; CLOBBERS  RCX RDI R8
 memset:
         mov     r8, rdi
-        mov     eax, esi
+        movzx   eax, sil
+        mov     rcx, 0101010101010101h
+        imul    rax, rcx
         mov     rcx, rdx
+        shr     rcx, 3
+        rep stosq
+        mov     ecx, edx
+        and     ecx, 7
         rep stosb
         mov     rax, r8
         ret

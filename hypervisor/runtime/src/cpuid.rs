@@ -1,25 +1,13 @@
 //! The CPUID instruction.
 
-/// What CPUID returned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct Leaf {
-    pub eax: u32,
-    pub ebx: u32,
-    pub ecx: u32,
-    pub edx: u32,
-}
+pub use core::arch::x86_64::CpuidResult;
 
 /// Executes CPUID with EAX = `function` and ECX = `subfunction`.
-pub fn cpuid(function: u32, subfunction: u32) -> Leaf {
+pub fn cpuid(function: u32, subfunction: u32) -> CpuidResult {
     // Newer compilers call the intrinsic safe, the oldest supported one does not.
     #[allow(unused_unsafe)]
     // SAFETY: every processor with long mode has CPUID, and it only writes these registers.
-    let leaf = unsafe { core::arch::x86_64::__cpuid_count(function, subfunction) };
-    Leaf {
-        eax: leaf.eax,
-        ebx: leaf.ebx,
-        ecx: leaf.ecx,
-        edx: leaf.edx,
+    unsafe {
+        core::arch::x86_64::__cpuid_count(function, subfunction)
     }
 }
