@@ -19,11 +19,11 @@ pub enum Refusal {
     NoExtendedLeaves,
     /// Neither AuthenticAMD nor HygonGenuine.
     Vendor,
-    /// CPUID Fn8000_0001_ECX[SVM] is 0 (SVM-15.4-001).
+    /// CPUID Fn8000_0001_ECX\[SVM\] is 0 (SVM-15.4-001).
     NoSvm,
     /// CPUID Fn8000_0000 reports less than 8000_000Ah.
     NoSvmLeaf,
-    /// CPUID Fn8000_000A_EAX[7:0] is 0 (SVM-15.4-014).
+    /// CPUID Fn8000_000A_EAX\[7:0\] is 0 (SVM-15.4-014).
     SvmRevision,
     /// CPUID Fn8000_000A_EBX is below 2: none for a guest (SVM-15.5.1-037).
     NoAsids,

@@ -8,7 +8,7 @@ use crate::regs::{Cr0, Cr4, Efer};
 /// A processor as VMRUN's rules see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// CPUID Fn8000_0008_EAX[7:0], 8 bits: width of a physical address.
+    /// CPUID Fn8000_0008_EAX\[7:0\], 8 bits: width of a physical address.
     pub physical_bits: u8,
     /// CPUID Fn8000_000A_EBX, 32 bits: number of ASIDs, the host's included.
     pub asids: u32,
