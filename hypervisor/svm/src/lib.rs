@@ -11,6 +11,7 @@
 pub mod addr;
 pub mod checks;
 pub mod enable;
+pub mod escalation;
 pub mod exit;
 pub mod features;
 pub mod insn;

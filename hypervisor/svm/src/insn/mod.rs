@@ -51,8 +51,17 @@ pub enum Instruction {
     Invlpg,
     /// 0F 06.
     Clts,
+    /// 0F 08.
+    Invd,
     /// 0F 01 /6.
     Lmsw(Source),
+    /// 0F 01 /4: to a general register, or to memory.
+    Smsw {
+        /// 0 to 15, `None` for memory.
+        gpr: Option<u8>,
+        /// Bytes written to the register: 2, 4 or 8.
+        size: u8,
+    },
     /// 0F 20: CR`cr` to general register `gpr`.
     MovFromCr {
         /// 0 to 15; a LOCK prefix adds 8.
@@ -145,6 +154,7 @@ fn two_bytes(reader: &mut Reader<'_>) -> Option<Instruction> {
     Some(match reader.byte()? {
         0x01 => group_7(reader)?,
         0x06 => Instruction::Clts,
+        0x08 => Instruction::Invd,
         0x20 => {
             let (cr, gpr) = reader.special_register(true)?;
             Instruction::MovFromCr { cr, gpr }
@@ -190,6 +200,10 @@ fn group_7(reader: &mut Reader<'_>) -> Option<Instruction> {
         ModRm {
             reg: 6, register: None, ..
         } => Instruction::Lmsw(Source::Memory),
+        ModRm { reg: 4, register, .. } => Instruction::Smsw {
+            gpr: register,
+            size: reader.wide_operand_size(),
+        },
         ModRm {
             reg: 7, register: None, ..
         } => Instruction::Invlpg,

@@ -78,7 +78,12 @@ impl<'a> Reader<'a> {
         self.repeat
     }
 
-    /// 2 or 4: no instruction that is recognised here moves 8 bytes.
+    /// The same where REX.W means 8.
+    pub const fn wide_operand_size(&self) -> u8 {
+        if self.rex & 8 != 0 { 8 } else { self.operand_size() }
+    }
+
+    /// 2 or 4: what IN and OUT move.
     pub const fn operand_size(&self) -> u8 {
         if matches!(self.code, CodeSize::Bits16) == self.operand_override {
             4

@@ -42,6 +42,7 @@ fn instructions_without_operands() {
         (0x32, Rdmsr),
         (0x33, Rdpmc),
         (0x06, Clts),
+        (0x08, Invd),
     ];
     for (opcode, instruction) in plain {
         is(Bits16, &[0x0f, opcode], instruction);
@@ -175,6 +176,17 @@ fn operands_in_memory_are_skipped() {
     is(Bits16, &[0x0f, 0x01, 0xf0], Lmsw(Source::Register(0)));
     is(Bits64, &[0x41, 0x0f, 0x01, 0xf7], Lmsw(Source::Register(15)));
     is(Bits64, &[0x65, 0x0f, 0x01, 0x30], Lmsw(Source::Memory));
+}
+
+#[test]
+fn smsw_knows_its_operand() {
+    use Instruction::Smsw;
+    let register = |gpr, size| Smsw { gpr: Some(gpr), size };
+    is(Bits16, &[0x0f, 0x01, 0xe0], register(0, 2));
+    is(Bits32, &[0x0f, 0x01, 0xe3], register(3, 4));
+    is(Bits64, &[0x49, 0x0f, 0x01, 0xe7], register(15, 8));
+    let memory = Smsw { gpr: None, size: 4 };
+    is(Bits64, &[0x0f, 0x01, 0x20], memory);
 }
 
 #[test]

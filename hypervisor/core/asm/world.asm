@@ -1,0 +1,102 @@
+; The world switch: from the host into the guest, and back at #VMEXIT.
+;
+; Purpose   VMRUN moves RAX, RSP, RIP, RFLAGS, the control registers and four segments; everything else is moved here.
+; Manual    APM vol. 2, 15.5.1 "Basic operation" (VMRUN, host save area), 15.5.2 (VMSAVE and VMLOAD), 15.17 (GIF).
+; Memory    The stack holds what must survive: at VMRUN, from RSP up: host VMCB, guest VMCB, registers.
+; Contract  System V call, 64-bit, RFLAGS.IF = 0, EFER.SVME = 1, VM_HSAVE_PA set.
+
+%include "world.inc"
+
+bits 64
+global enter_guest
+
+section .rodata progbits alloc noexec nowrite align=4
+host_mxcsr:     dd 1F80h                ; all SSE exceptions masked: what Rust expects
+
+; Where the host goes on when VMRUN itself faults: runtime/src/fixup.rs.
+section .fixups progbits alloc noexec nowrite align=8
+        dq      enter_guest.vmrun, enter_guest.faulted
+
+section .text progbits alloc exec nowrite align=16
+; IN        RDI = registers, RSI = physical address of the guest's VMCB, RDX = operand of VMRUN (the same address, but
+;           for a seeded defect), RCX = physical address of a VMCB that keeps the host's FS, GS, TR, LDTR and MSRs
+; OUT       RAX = 0: the guest ran and #VMEXIT told why in its VMCB; else VMRUN faulted and nothing ran:
+;           bits 7:0 the vector, bits 63:32 the error code
+; CLOBBERS  what a System V call may
+enter_guest:
+        push    rbx
+        push    rbp
+        push    r12
+        push    r13
+        push    r14
+        push    r15
+        push    rdi
+        push    rsi
+        push    rcx
+        push    rdx
+
+%ifndef DEFECT_GIF_SET
+        clgi                            ; from here to STGI nothing may interrupt: half of the state is the guest's
+%endif
+        mov     rax, rcx
+        vmsave
+        mov     rax, rsi
+        vmload
+        fxrstor64 [rdi + registers.fpu]
+        mov     rbx, [rdi + registers.rbx]
+        mov     rcx, [rdi + registers.rcx]
+        mov     rdx, [rdi + registers.rdx]
+        mov     rsi, [rdi + registers.rsi]
+        mov     rbp, [rdi + registers.rbp]
+        mov     r8, [rdi + registers.r8]
+        mov     r9, [rdi + registers.r9]
+        mov     r10, [rdi + registers.r10]
+        mov     r11, [rdi + registers.r11]
+        mov     r12, [rdi + registers.r12]
+        mov     r13, [rdi + registers.r13]
+        mov     r14, [rdi + registers.r14]
+        mov     r15, [rdi + registers.r15]
+        mov     rdi, [rdi + registers.rdi]
+        pop     rax
+.vmrun: vmrun
+
+        mov     rax, [rsp + 8]          ; guest VMCB
+        vmsave
+        mov     rax, [rsp + 16]         ; registers
+        mov     [rax + registers.rbx], rbx
+        mov     [rax + registers.rcx], rcx
+        mov     [rax + registers.rdx], rdx
+        mov     [rax + registers.rsi], rsi
+        mov     [rax + registers.rdi], rdi
+        mov     [rax + registers.rbp], rbp
+        mov     [rax + registers.r8], r8
+        mov     [rax + registers.r9], r9
+        mov     [rax + registers.r10], r10
+        mov     [rax + registers.r11], r11
+        mov     [rax + registers.r12], r12
+        mov     [rax + registers.r13], r13
+        mov     [rax + registers.r14], r14
+        mov     [rax + registers.r15], r15
+        fxsave64 [rax + registers.fpu]
+        xor     ebx, ebx                ; the result
+
+.back:  fninit
+        ldmxcsr [host_mxcsr]
+        pop     rax                     ; host VMCB
+        vmload
+        add     rsp, 16
+        stgi
+        mov     rax, rbx
+        pop     r15
+        pop     r14
+        pop     r13
+        pop     r12
+        pop     rbp
+        pop     rbx
+        ret
+
+; VMRUN faulted: RAX = vector, RDX = error code, the other registers hold what was loaded for the guest.
+.faulted:
+        shl     rdx, 32
+        lea     rbx, [rdx + rax]
+        jmp     .back

@@ -1,0 +1,61 @@
+//! Seeded defects: deliberate mistakes, each a Cargo feature that is never a default. docs/defects.md.
+//!
+//! Each is a constant, so a site reads `if defect::NAME` and the compiler removes what is not built.
+
+macro_rules! defects {
+    ($($name:ident = $feature:literal),* $(,)?) => {
+        $(#[doc = concat!("The feature `", $feature, "`.")] pub const $name: bool = cfg!(feature = $feature);)*
+
+        const ALL: &[(&str, bool)] = &[$(($feature, $name)),*];
+    };
+}
+
+defects! {
+    VENDOR_UNCHECKED = "defect-vendor-unchecked",
+    SVM_BIT_UNCHECKED = "defect-svm-bit-unchecked",
+    SVMDIS_IGNORED = "defect-svmdis-ignored",
+    SVML_IGNORED = "defect-svml-ignored",
+    SVML_ASSUMED = "defect-svml-assumed",
+    VM_CR_ANY_BIT = "defect-vm-cr-any-bit",
+    SVME_TOO_EARLY = "defect-svme-too-early",
+    SVME_LEFT_ON = "defect-svme-left-on",
+    HSAVE_TOO_EARLY = "defect-hsave-too-early",
+    HSAVE_LATE = "defect-hsave-late",
+    HSAVE_UNALIGNED = "defect-hsave-unaligned",
+    HSAVE_SHARED = "defect-hsave-shared",
+    HSAVE_READ = "defect-hsave-read",
+    HSAVE_WRITTEN = "defect-hsave-written",
+    HSAVE_MAPPED = "defect-hsave-mapped",
+    BAD_RAX = "defect-bad-rax",
+    RAX_BEYOND = "defect-rax-beyond",
+    NO_VMRUN_INTERCEPT = "defect-no-vmrun-intercept",
+    ASID_ZERO = "defect-asid-zero",
+    // In asm/world.asm, where CLGI is.
+    GIF_SET = "defect-gif-set",
+    SVM_VISIBLE = "defect-svm-visible",
+    EFER_VISIBLE = "defect-efer-visible",
+    VM_CR_READABLE = "defect-vm-cr-readable",
+    HSAVE_READABLE = "defect-hsave-readable",
+    SVM_INSN_SKIPPED = "defect-svm-insn-skipped",
+    CPL3_GP = "defect-cpl3-gp",
+}
+
+const fn count() -> usize {
+    let mut built = 0;
+    let mut index = 0;
+    while index < ALL.len() {
+        built += ALL[index].1 as usize;
+        index += 1;
+    }
+    built
+}
+
+const _: () = assert!(count() <= 1, "at most one defect can be built in");
+
+/// The defect built in, without `defect-`, or `none`: for the `boot` record.
+pub fn name() -> &'static str {
+    let built = ALL.iter().find(|(_, built)| *built);
+    built
+        .and_then(|(feature, _)| feature.strip_prefix("defect-"))
+        .unwrap_or("none")
+}

@@ -1,0 +1,202 @@
+//! Enabling SVM, in the manual's order: APM vol. 2, 15.4 "Enabling SVM", and 15.30.4 for the host save area.
+//!
+//! Each step reads one thing, emits one record, and lets through or refuses. Nothing is changed before every check has
+//! passed; what a value means is decided by the pure functions of `svm::enable`.
+
+use runtime::cpuid::cpuid;
+use runtime::msr::{try_rdmsr, try_wrmsr};
+use runtime::{Outcome, Record};
+use svm::addr::HostPhys;
+use svm::enable::{self, Refusal};
+use svm::features::{
+    ExtendedFeatures, LEAF_EXTENDED_FEATURES, LEAF_MAX_EXTENDED, LEAF_SVM, SvmFeatures, SvmLeaf, vendor_string,
+};
+use svm::msr::{self, VmCr};
+use svm::regs::Efer;
+
+use crate::defect;
+
+/// Enables SVM with `save_area` as host save area, or says why not.
+pub fn enable(save_area: HostPhys) -> Result<SvmLeaf, Refusal> {
+    let max = max_extended_leaf()?;
+    vendor()?;
+    svm_bit()?;
+    if defect::SVME_TOO_EARLY {
+        vm_cr(SvmFeatures::empty(), save_area)?;
+        efer_svme()?;
+        let leaf = svm_leaf(max)?;
+        vm_hsave_pa(save_area)?;
+        return Ok(leaf);
+    }
+    let leaf = svm_leaf(max)?;
+    vm_cr(leaf.features, save_area)?;
+    efer_svme()?;
+    if !defect::HSAVE_LATE {
+        vm_hsave_pa(save_area)?;
+    }
+    Ok(leaf)
+}
+
+/// The outcome that a refusal ends in.
+pub fn outcome(refusal: Refusal) -> Outcome {
+    match refusal {
+        Refusal::NoExtendedLeaves => Outcome::NoExtendedLeaves,
+        Refusal::Vendor => Outcome::Vendor,
+        Refusal::NoSvm => Outcome::NoSvm,
+        Refusal::NoSvmLeaf => Outcome::NoSvmLeaf,
+        Refusal::SvmRevision => Outcome::SvmRevision,
+        Refusal::NoAsids => Outcome::NoAsids,
+        Refusal::DisabledByFirmware => Outcome::DisabledByFirmware,
+        Refusal::DisabledWithKey => Outcome::DisabledWithKey,
+        Refusal::EferSvme => Outcome::EferSvme,
+        Refusal::VmHsavePa => Outcome::VmHsavePa,
+    }
+}
+
+/// Begins a step's record.
+fn step(name: &str, verdict: &Result<(), Refusal>) -> Record {
+    Record::new("step").word("name", name).flag("ok", verdict.is_ok())
+}
+
+/// Is there a leaf that could tell about SVM?
+fn max_extended_leaf() -> Result<u32, Refusal> {
+    let max = cpuid(LEAF_MAX_EXTENDED, 0).eax;
+    let verdict = enable::judge_max_extended_leaf(max);
+    step("cpuid.max-extended-leaf", &verdict).hex("eax", max.into()).emit();
+    verdict.map(|()| max)
+}
+
+/// Is it a vendor whose processors have SVM? Others use the bits of Fn8000_0001_ECX otherwise.
+fn vendor() -> Result<(), Refusal> {
+    let leaf = cpuid(0, 0);
+    let mut verdict = enable::judge_vendor(leaf);
+    if defect::VENDOR_UNCHECKED {
+        verdict = Ok(());
+    }
+    step("cpuid.vendor", &verdict)
+        .text("vendor", &vendor_string(leaf))
+        .emit();
+    verdict
+}
+
+/// Does the processor have SVM?
+fn svm_bit() -> Result<(), Refusal> {
+    let ecx = cpuid(LEAF_EXTENDED_FEATURES, 0).ecx;
+    let mut verdict = enable::judge_svm(ExtendedFeatures::from_bits_retain(ecx));
+    if defect::SVM_BIT_UNCHECKED {
+        verdict = Ok(());
+    }
+    step("cpuid.svm", &verdict).hex("ecx", ecx.into()).emit();
+    verdict
+}
+
+/// Which revision, how many ASIDs, and which optional parts?
+fn svm_leaf(max_extended: u32) -> Result<SvmLeaf, Refusal> {
+    let raw = if max_extended >= LEAF_SVM {
+        Some(cpuid(LEAF_SVM, 0))
+    } else {
+        None
+    };
+    let leaf = raw.map(SvmLeaf::decode);
+    let mut verdict = enable::judge_svm_leaf(leaf);
+    if defect::SVM_BIT_UNCHECKED {
+        verdict = Ok(());
+    }
+    let mut record = step("cpuid.svm-leaf", &verdict);
+    if let Some(raw) = raw {
+        record = record
+            .hex("eax", raw.eax.into())
+            .hex("ebx", raw.ebx.into())
+            .hex("edx", raw.edx.into());
+    }
+    record.emit();
+    verdict?;
+    Ok(leaf.unwrap_or(SvmLeaf {
+        revision: 0,
+        asids: 0,
+        features: SvmFeatures::empty(),
+    }))
+}
+
+/// Did the firmware disable SVM, and can that be undone?
+fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
+    let read = try_rdmsr(msr::VM_CR);
+    let verdict = match read {
+        Ok(value) => judge_vm_cr(VmCr::from_bits_retain(value), features),
+        // A processor with SVM has VM_CR. Whoever keeps it from us keeps SVM from us.
+        Err(_) => Err(Refusal::DisabledByFirmware),
+    };
+    let verdict = if defect::SVM_BIT_UNCHECKED { Ok(()) } else { verdict };
+    let record = step("vm-cr", &verdict);
+    match read {
+        Ok(value) => record.hex("value", value).emit(),
+        Err(fault) => record.hex("fault", fault.vector.into()).emit(),
+    }
+    if verdict.is_err() && defect::SVME_LEFT_ON {
+        let _ = write_efer(Efer::SVME, true);
+    }
+    if verdict.is_err() && defect::HSAVE_TOO_EARLY {
+        // SAFETY: the page is ours; SVME is 0, so the processor does not use it.
+        let _ = unsafe { try_wrmsr(msr::VM_HSAVE_PA, save_area.0) };
+    }
+    verdict
+}
+
+/// `svm::enable`'s judgement, but for the seeded defects.
+fn judge_vm_cr(value: VmCr, features: SvmFeatures) -> Result<(), Refusal> {
+    if defect::SVMDIS_IGNORED {
+        return Ok(());
+    }
+    if defect::VM_CR_ANY_BIT && !value.is_empty() {
+        return Err(Refusal::DisabledByFirmware);
+    }
+    let features = match features {
+        features if defect::SVML_IGNORED => features - SvmFeatures::SVML,
+        features if defect::SVML_ASSUMED => features | SvmFeatures::SVML,
+        features => features,
+    };
+    enable::judge_vm_cr(value, features)
+}
+
+/// Sets EFER.SVME, and believes what it reads back.
+fn efer_svme() -> Result<(), Refusal> {
+    let read_back = write_efer(Efer::SVME, true);
+    let verdict = enable::confirm_svme(read_back);
+    step("efer.svme", &verdict)
+        .hex("efer", read_back.unwrap_or_default().bits())
+        .emit();
+    verdict
+}
+
+/// Gives the processor its page for the host's state, and believes what it reads back.
+pub fn vm_hsave_pa(save_area: HostPhys) -> Result<(), Refusal> {
+    let mut written = save_area;
+    if defect::HSAVE_UNALIGNED {
+        let unaligned = HostPhys(save_area.0 + 8);
+        // SAFETY: the state that VMRUN saves ends before the page does, also 8 bytes further on.
+        if unsafe { try_wrmsr(msr::VM_HSAVE_PA, unaligned.0) }.is_ok() {
+            written = unaligned;
+        }
+    }
+    // SAFETY: the page is reserved for the processor; nothing else touches it.
+    let wrote = unsafe { try_wrmsr(msr::VM_HSAVE_PA, written.0) };
+    let read_back = wrote.and_then(|()| try_rdmsr(msr::VM_HSAVE_PA)).ok().map(HostPhys);
+    let verdict = enable::confirm_hsave_pa(written, read_back);
+    step("vm-hsave-pa", &verdict)
+        .hex("wrote", written.0)
+        .hex("value", read_back.unwrap_or_default().0)
+        .emit();
+    if verdict.is_err() {
+        let _ = write_efer(Efer::SVME, false);
+    }
+    verdict
+}
+
+/// Sets or clears bits of EFER and reads it back; `None` if that faults.
+fn write_efer(bits: Efer, set: bool) -> Option<Efer> {
+    let mut efer = Efer::from_bits_retain(try_rdmsr(msr::EFER).ok()?);
+    efer.set(bits, set);
+    // SAFETY: only SVME changes, and that has no effect on code that executes no SVM instruction.
+    unsafe { try_wrmsr(msr::EFER, efer.bits()) }.ok()?;
+    try_rdmsr(msr::EFER).ok().map(Efer::from_bits_retain)
+}

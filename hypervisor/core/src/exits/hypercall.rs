@@ -1,0 +1,69 @@
+//! Hypercalls: VMMCALL at CPL 0. docs/protocol.md, "Guests".
+
+use runtime::{Outcome, Record};
+use svm::addr::GuestPhys;
+
+use super::{End, Next};
+use crate::guest::Guest;
+
+const PRINT: u32 = 1;
+const RECORD: u32 = 2;
+const EXIT: u32 = 3;
+const NOTHING: u32 = 4;
+
+const DONE: u64 = 0;
+const DENIED: u64 = u64::MAX;
+
+/// As much as a record holds when every byte is escaped would be less; a longer text is cut, not refused.
+const LONGEST_TEXT: usize = 900;
+
+/// Does what the guest asks for.
+pub fn handle(guest: &mut Guest) -> Next {
+    let (rbx, rcx) = (guest.registers.rbx, guest.registers.rcx);
+    let result = match guest.rax() as u32 {
+        _ if guest.cpl() != 0 => DENIED,
+        PRINT => print(guest, GuestPhys(rbx), rcx),
+        RECORD => note(rbx, rcx),
+        EXIT => return exit(rbx),
+        NOTHING => DONE,
+        _ => DENIED,
+    };
+    guest.set_rax(result);
+    guest.retire()
+}
+
+fn print(guest: &Guest, text: GuestPhys, length: u64) -> u64 {
+    let mut buffer = [0; LONGEST_TEXT];
+    let length = usize::try_from(length).unwrap_or(usize::MAX).min(LONGEST_TEXT);
+    let buffer = &mut buffer[..length];
+    match guest.memory.read(text, buffer) {
+        Some(()) => {
+            Record::new("guest.print").text("text", buffer).emit();
+            DONE
+        }
+        None => DENIED,
+    }
+}
+
+fn note(tag: u64, value: u64) -> u64 {
+    let bytes = tag.to_le_bytes();
+    let length = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    Record::new("guest.note")
+        .text("tag", &bytes[..length])
+        .hex("value", value)
+        .emit();
+    DONE
+}
+
+fn exit(status: u64) -> Next {
+    let outcome = if status == 0 {
+        Outcome::GuestFinished
+    } else {
+        Outcome::GuestFailed
+    };
+    Next::End(End::Guest {
+        how: "exit",
+        status,
+        outcome,
+    })
+}

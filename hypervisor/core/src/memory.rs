@@ -1,0 +1,206 @@
+//! Memory: the guest's, the pool of page-table pages, and the pages that the processor uses by itself.
+//!
+//! The two large blocks lie at fixed addresses above the image, which `runtime/image.ld` keeps below 4 MiB; the rest is
+//! in .bss. Linear is physical (`boot.asm`).
+
+use core::cell::UnsafeCell;
+
+use svm::addr::{GuestPhys, HostPhys, PAGE_SIZE};
+use svm::iopm::Iopm;
+use svm::msrpm::Msrpm;
+use svm::vmcb::Vmcb;
+
+use crate::defect;
+
+const GUEST_BASE: HostPhys = HostPhys(0x40_0000);
+const POOL_BASE: HostPhys = HostPhys(0x60_0000);
+const POOL_PAGES: u64 = 256;
+
+/// A page that the processor reads or writes, and Rust only through the pointers given out here.
+#[repr(C, align(4096))]
+struct Fixed<T>(UnsafeCell<T>);
+
+// SAFETY: one processor and no preemption; `Pages::take` hands each out once.
+unsafe impl<T> Sync for Fixed<T> {}
+
+impl<T> Fixed<T> {
+    fn address(&self) -> HostPhys {
+        HostPhys(self.0.get() as u64)
+    }
+}
+
+static VMCB: Fixed<Vmcb> = Fixed(UnsafeCell::new(Vmcb::zeroed()));
+static HOST_VMCB: Fixed<Vmcb> = Fixed(UnsafeCell::new(Vmcb::zeroed()));
+static IOPM: Fixed<Iopm> = Fixed(UnsafeCell::new(Iopm::pass_all()));
+static MSRPM: Fixed<Msrpm> = Fixed(UnsafeCell::new(Msrpm::pass_all()));
+
+/// The host save area: the processor's own from the moment its address is in VM_HSAVE_PA (APM vol. 2, 15.30.4). Nothing
+/// in here reads or writes it, not even to clear it.
+#[unsafe(no_mangle)]
+static HOST_SAVE_AREA: Fixed<[u8; PAGE_SIZE as usize]> = Fixed(UnsafeCell::new([0; PAGE_SIZE as usize]));
+
+/// What is handed to the processor by address.
+pub struct Pages {
+    /// The guest's VMCB.
+    pub vmcb: &'static mut Vmcb,
+    /// Keeps what VMSAVE stores of the host.
+    pub host_vmcb: HostPhys,
+    /// The I/O permission map.
+    pub iopm: &'static mut Iopm,
+    /// The MSR permission map.
+    pub msrpm: &'static mut Msrpm,
+}
+
+impl Pages {
+    /// # Safety
+    /// May be called once.
+    pub unsafe fn take() -> Self {
+        // SAFETY: called once, so no other reference exists.
+        unsafe {
+            Self {
+                vmcb: &mut *VMCB.0.get(),
+                host_vmcb: HOST_VMCB.address(),
+                iopm: &mut *IOPM.0.get(),
+                msrpm: &mut *MSRPM.0.get(),
+            }
+        }
+    }
+}
+
+/// Where a static that is handed to the processor lies.
+pub fn host_address<T>(object: &T) -> HostPhys {
+    HostPhys((&raw const *object) as u64)
+}
+
+/// Where the host save area is.
+pub fn host_save_area() -> HostPhys {
+    if defect::HSAVE_SHARED {
+        return HostPhys(IOPM.address().0 + 2 * PAGE_SIZE);
+    }
+    HOST_SAVE_AREA.address()
+}
+
+/// Seeded defects: touches the host save area now and then.
+pub fn disturb_host_save_area(exits: u64) {
+    const EVERY: u64 = 64;
+    const LAST_WORD: u64 = PAGE_SIZE - 8;
+    if !(defect::HSAVE_READ || defect::HSAVE_WRITTEN) || exits % EVERY != 0 {
+        return;
+    }
+    let word = (host_save_area().0 + LAST_WORD) as *mut u64;
+    // SAFETY: the page exists; the mistake is to touch it at all.
+    unsafe {
+        match defect::HSAVE_READ {
+            true => drop(word.read_volatile()),
+            false => word.write_volatile(exits),
+        }
+    }
+}
+
+/// The guest's memory: 2 MiB from guest-physical 0.
+///
+/// A value of this type is the right to touch it; there is one, and it is used only while the guest does not run.
+pub struct GuestMemory(());
+
+impl GuestMemory {
+    /// Bytes that the guest has.
+    pub const SIZE: u64 = 0x20_0000;
+
+    /// Clears the guest's memory.
+    ///
+    /// # Safety
+    /// May be called once, when the loader's information is no longer needed.
+    pub unsafe fn take() -> Self {
+        // SAFETY: the block lies above the image, in RAM, and nobody else uses it.
+        unsafe { (GUEST_BASE.0 as *mut u8).write_bytes(0, Self::SIZE as usize) };
+        Self(())
+    }
+
+    /// The host's page behind a page of the guest's; `None` where the guest has no memory.
+    pub fn host_page(&self, page: GuestPhys) -> Option<HostPhys> {
+        const MAPPED_BY_DEFECT: GuestPhys = GuestPhys(0x1F_F000);
+        if defect::HSAVE_MAPPED && page.page() == MAPPED_BY_DEFECT {
+            return Some(host_save_area());
+        }
+        (page.0 < Self::SIZE).then(|| HostPhys(GUEST_BASE.0 + page.page().0))
+    }
+
+    fn pointer(&self, address: GuestPhys, length: usize) -> Option<*mut u8> {
+        let end = address.checked_add(length as u64)?;
+        (end.0 <= Self::SIZE).then(|| (GUEST_BASE.0 + address.0) as *mut u8)
+    }
+
+    /// Copies out of the guest's memory; `None` if not all of it exists.
+    pub fn read(&self, address: GuestPhys, bytes: &mut [u8]) -> Option<()> {
+        let source = self.pointer(address, bytes.len())?;
+        // SAFETY: `pointer` checked the range, and the guest is not running.
+        unsafe { source.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
+        Some(())
+    }
+
+    /// Copies into the guest's memory; `None` if not all of it exists.
+    pub fn write(&mut self, address: GuestPhys, bytes: &[u8]) -> Option<()> {
+        let target = self.pointer(address, bytes.len())?;
+        // SAFETY: `pointer` checked the range, and the guest is not running.
+        unsafe { target.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Some(())
+    }
+
+    /// Reads a page-table entry.
+    pub fn read_u64(&self, address: GuestPhys) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes)?;
+        Some(u64::from_le_bytes(bytes))
+    }
+}
+
+/// The pool from which page tables are made. Its pages are never given back one by one.
+pub struct TablePool {
+    used: u64,
+}
+
+impl TablePool {
+    /// # Safety
+    /// May be called once.
+    pub unsafe fn take() -> Self {
+        Self { used: 0 }
+    }
+
+    /// A cleared page, or `None` when all are used.
+    pub fn allocate(&mut self) -> Option<HostPhys> {
+        if self.used == POOL_PAGES {
+            return None;
+        }
+        let page = HostPhys(POOL_BASE.0 + self.used * PAGE_SIZE);
+        // SAFETY: the page lies in the pool, which is RAM above the image that nobody else uses.
+        unsafe { (page.0 as *mut u8).write_bytes(0, PAGE_SIZE as usize) };
+        self.used += 1;
+        Some(page)
+    }
+
+    /// Forgets every page: the tables made of them must no longer be in use.
+    pub fn clear(&mut self) {
+        self.used = 0;
+    }
+
+    /// Reads an entry of a table.
+    pub fn entry(&self, address: HostPhys) -> u64 {
+        // SAFETY: `pointer` checked that the address is that of an entry of the pool.
+        unsafe { self.pointer(address).read_volatile() }
+    }
+
+    /// Writes an entry of a table.
+    pub fn set_entry(&mut self, address: HostPhys, value: u64) {
+        // SAFETY: as above; the processor reads it when the guest runs.
+        unsafe { self.pointer(address).write_volatile(value) }
+    }
+
+    fn pointer(&self, address: HostPhys) -> *mut u64 {
+        let offset = address.0.wrapping_sub(POOL_BASE.0);
+        assert!(
+            offset < self.used * PAGE_SIZE && address.0 % 8 == 0,
+            "{address} is no entry of the pool"
+        );
+        address.0 as *mut u64
+    }
+}

@@ -1,0 +1,143 @@
+//! The guest's VMCB and permission maps, field by field: APM vol. 2, 15.5.1, 15.10, 15.11, appendix B.
+
+use svm::addr::{Asid, HostPhys};
+use svm::intercepts::{CrMask, ExceptionIntercepts, Misc1, Misc2};
+use svm::iopm::Iopm;
+use svm::msr;
+use svm::msrpm::{MsrAccess, Msrpm};
+use svm::regs::{Cr0, Efer, Rflags};
+use svm::vmcb::{Attributes, DescriptorTable, InterruptControl, Segment, TlbControl, VintrFlags, Vmcb};
+
+use crate::defect;
+use crate::memory::{Pages, host_address};
+use crate::paging::Paging;
+
+/// Where a guest is loaded and entered.
+pub const ENTRY: u16 = 0x7C00;
+
+/// The guest's address space. There is one guest, so it keeps its identifier for ever.
+const ASID: Asid = if defect::ASID_ZERO { Asid::HOST } else { Asid(1) };
+
+/// The PAT after reset (APM vol. 2, 7.8.2).
+const RESET_PAT: u64 = 0x0007_0406_0007_0406;
+
+/// Registers that VMLOAD and VMSAVE move: the guest has its own, so it needs no exit to use them.
+const OWN_MSRS: [u32; 10] = [
+    msr::SYSENTER_CS,
+    msr::SYSENTER_ESP,
+    msr::SYSENTER_EIP,
+    msr::STAR,
+    msr::LSTAR,
+    msr::CSTAR,
+    msr::SFMASK,
+    msr::FS_BASE,
+    msr::GS_BASE,
+    msr::KERNEL_GS_BASE,
+];
+
+/// Fills in the VMCB and the maps for a guest that starts in real mode.
+pub fn build(pages: &mut Pages, paging: &Paging) {
+    *pages.iopm = Iopm::intercept_all();
+    *pages.msrpm = Msrpm::intercept_all();
+    for register in OWN_MSRS {
+        for access in [MsrAccess::Read, MsrAccess::Write] {
+            pages
+                .msrpm
+                .set(register, access, false)
+                .expect("the map covers these registers");
+        }
+    }
+    let (iopm, msrpm) = (host_address(pages.iopm), host_address(pages.msrpm));
+    *pages.vmcb = Vmcb::zeroed();
+    intercepts(pages.vmcb, paging);
+    control(pages.vmcb, iopm, msrpm);
+    real_mode(pages.vmcb);
+    paging.prepare(pages.vmcb);
+}
+
+/// What exits, and why: README.md, "What is intercepted".
+fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
+    let control = &mut vmcb.control;
+    control.intercept_misc1 = Misc1::INTR
+        | Misc1::NMI
+        | Misc1::INIT
+        | Misc1::RDPMC
+        | Misc1::CPUID
+        | Misc1::INVD
+        | Misc1::HLT
+        | Misc1::INVLPGA
+        | Misc1::IOIO_PROT
+        | Misc1::MSR_PROT
+        | Misc1::TASK_SWITCH
+        | Misc1::SHUTDOWN;
+    control.intercept_misc2 = Misc2::VMRUN
+        | Misc2::VMMCALL
+        | Misc2::VMLOAD
+        | Misc2::VMSAVE
+        | Misc2::STGI
+        | Misc2::CLGI
+        | Misc2::SKINIT
+        | Misc2::MONITOR
+        | Misc2::MWAIT
+        | Misc2::MWAIT_CONDITIONAL
+        | Misc2::XSETBV
+        | Misc2::RDPRU;
+    if defect::NO_VMRUN_INTERCEPT {
+        control.intercept_misc2 -= Misc2::VMRUN;
+    }
+    control.intercept_exceptions = ExceptionIntercepts::GP | ExceptionIntercepts::MC;
+    if let Paging::Shadow(_) = paging {
+        let translation = CrMask::CR0 | CrMask::CR3 | CrMask::CR4;
+        control.intercept_cr_read = translation;
+        control.intercept_cr_write = translation;
+        control.intercept_misc1 |= Misc1::INVLPG;
+        control.intercept_exceptions |= ExceptionIntercepts::PF;
+    }
+}
+
+fn control(vmcb: &mut Vmcb, iopm: HostPhys, msrpm: HostPhys) {
+    let control = &mut vmcb.control;
+    control.iopm_base_pa = iopm;
+    control.msrpm_base_pa = msrpm;
+    control.guest_asid = ASID;
+    // Whatever used this identifier before is not ours.
+    control.tlb_control = TlbControl::ALL;
+    // The host's IF, always 0, keeps physical interrupts away, whatever the guest's is.
+    control.interrupt = InterruptControl::default().with_flags(VintrFlags::V_INTR_MASKING);
+}
+
+/// APM vol. 2, 14.1.3 "Processor initialization state", but for CS:IP and SP.
+fn real_mode(vmcb: &mut Vmcb) {
+    const RESET_DR6: u64 = 0xFFFF_0FF0;
+    const RESET_DR7: u64 = 0x400;
+    const REAL_MODE_IDT_LIMIT: u16 = 0x3FF;
+    let save = &mut vmcb.save;
+    save.cs = Segment::real_mode_code(0);
+    for segment in [&mut save.ss, &mut save.ds, &mut save.es, &mut save.fs, &mut save.gs] {
+        *segment = Segment::real_mode_data(0);
+    }
+    save.gdtr = DescriptorTable::new(0, 0xFFFF);
+    save.idtr = DescriptorTable::new(0, REAL_MODE_IDT_LIMIT);
+    save.ldtr = Segment {
+        selector: 0,
+        attributes: Attributes::LDT,
+        limit: 0xFFFF,
+        base: 0,
+    };
+    save.tr = Segment {
+        selector: 0,
+        attributes: Attributes::TSS_BUSY,
+        limit: 0xFFFF,
+        base: 0,
+    };
+    save.cpl = 0;
+    save.cr0 = Cr0::ET;
+    // VMRUN demands SVME in the guest's EFER, too (15.5.1); the guest never sees it.
+    save.efer = Efer::SVME;
+    save.dr6 = RESET_DR6;
+    save.dr7 = RESET_DR7;
+    save.rflags = Rflags::ONE;
+    save.rip = ENTRY.into();
+    save.rsp = ENTRY.into();
+    save.g_pat = RESET_PAT;
+}
