@@ -8,7 +8,7 @@ from harness.machine.registers import EFER_SVME
 
 # STGI and SKINIT may be usable without EFER.SVME where CPUID reports SKINIT (15.4-011).
 NEED_SVME = (Insn.VMRUN, Insn.VMLOAD, Insn.VMSAVE, Insn.CLGI, Insn.INVLPGA, Insn.VMMCALL)
-PRIVILEGED = (Insn.VMRUN, Insn.VMLOAD, Insn.VMSAVE, Insn.STGI, Insn.CLGI, Insn.SKINIT, Insn.INVLPGA)
+PRIVILEGED = (Insn.VMLOAD, Insn.VMSAVE, Insn.STGI, Insn.CLGI, Insn.INVLPGA)
 
 
 def last_step_faults(ran: Seen, vector: int, error: int = 0) -> None:
@@ -34,12 +34,18 @@ def test_vmrun_at_cpl_3_without_svme_is_ud(ran: Seen) -> None:
     last_step_faults(ran, UD)
 
 
-@requirement(
-    "SVM-15.5.2-001", "SVM-15.5.2-004", "SVM-15.17-011", "SVM-V3-001", "SVM-V3-002", "SVM-V3-003", "SVM-V3-004"
-)
-@executes(each(PRIVILEGED[1:], svme=True, cpl=3))
+@requirement("SVM-15.5.2-001", "SVM-15.5.2-004", "SVM-15.17-011", "SVM-V3-001", "SVM-V3-002", "SVM-V3-004")
+@executes(each(PRIVILEGED, svme=True, cpl=3))
 def test_the_others_at_cpl_3_are_gp(ran: Seen) -> None:
-    """VMLOAD, VMSAVE, STGI, CLGI, SKINIT and INVLPGA at CPL 3 with EFER.SVME=1 raise #GP(0)."""
+    """VMLOAD, VMSAVE, STGI, CLGI and INVLPGA at CPL 3 with EFER.SVME=1 raise #GP(0)."""
+    assert ran[2].value & EFER_SVME
+    last_step_faults(ran, GP)
+
+
+@requirement("SVM-V3-003")
+@executes(each((Insn.SKINIT,), svme=True, cpl=3))
+def test_skinit_at_cpl_3_is_gp(ran: Seen) -> None:
+    """SKINIT at CPL 3 with EFER.SVME=1 raises #GP(0)."""
     assert ran[2].value & EFER_SVME
     last_step_faults(ran, GP)
 

@@ -45,8 +45,8 @@ class Deviation(BaseModel):
 
 @cache
 def load(engine: str, folder: Path = paths.EXPECTATIONS) -> tuple[Deviation, ...]:
-    """The deviations of an engine by its name (``qemu-7.2``), none when there is no file."""
-    path = folder / f"{engine}.toml"
-    if not path.is_file():
-        return ()
-    return tuple(Deviation.model_validate(entry) for entry in tomllib.loads(path.read_text()).get("deviation", ()))
+    """The deviations of an engine by its name (``qemu-7.2+kvm``), its family's (``qemu+kvm``) included."""
+    family = re.sub(r"-[\d.]+", "", engine)
+    files = [path for name in dict.fromkeys((family, engine)) if (path := folder / f"{name}.toml").is_file()]
+    entries = [entry for path in files for entry in tomllib.loads(path.read_text()).get("deviation", ())]
+    return tuple(Deviation.model_validate(entry) for entry in entries)
