@@ -18,7 +18,7 @@ mod run;
 mod setup;
 mod world;
 
-use runtime::{Boot, Outcome, Record, exit, log};
+use runtime::{Boot, Outcome, Record, descriptors, exit, log};
 
 use guest::Guest;
 use memory::{GuestMemory, Pages, TablePool, host_address, host_save_area};
@@ -52,6 +52,8 @@ fn start(boot: &Boot) -> Outcome {
         }
     };
 
+    // VMRUN may raise it while the task register is the guest's.
+    descriptors::keep_stack(exits::GENERAL_PROTECTION);
     let leaf = match enable::enable(host_save_area()) {
         Ok(leaf) => leaf,
         Err(refusal) => return enable::outcome(refusal),

@@ -28,7 +28,7 @@ const VECTORS: usize = 256;
 const STUB_SIZE: u64 = 16; // exceptions.asm
 const NMI: usize = 2;
 
-/// Every gate uses this stack but the NMI's, which may come at any time, even on the first instruction of a stub.
+/// Every gate starts with this stack but the NMI's, which may come at any time, even on the first instruction of a stub.
 const IST_EXCEPTIONS: u16 = 1;
 const IST_NMI: u16 = 2;
 
@@ -80,6 +80,7 @@ impl Gate {
         offset_high: 0,
         reserved: 0,
     };
+    const IST: u16 = 7;
     const INTERRUPT_GATE: u16 = 0xE << 8;
     const PRESENT: u16 = 1 << 15;
 
@@ -140,6 +141,17 @@ pub(crate) fn initialise() {
         load_tss(TSS);
         lidt(&idtr);
     }
+}
+
+/// Lets the handler of `vector` run on the stack of what it interrupts, when that is at CPL 0.
+///
+/// The hypervisor wants that for #GP: between VMLOAD and VMRUN the task register is the guest's already, and an IST stack
+/// would be looked for in the guest's TSS. The price is that such a handler must not return to code that may use the red
+/// zone; the places that have a fixup do not.
+pub fn keep_stack(vector: u8) {
+    // SAFETY: the processor reads a gate only to deliver its vector, which nobody raises here; the gate stays valid.
+    let gate = unsafe { &mut (*IDT.0.get())[usize::from(vector)] };
+    gate.flags &= !Gate::IST;
 }
 
 /// While it lives, a further exception gets the next part of the stack and does not overwrite the frame of this one.

@@ -79,7 +79,7 @@ fn write_efer(guest: &mut Guest, value: Efer) -> Result<(), Refused> {
     if !allowed.contains(value) || paging && (old ^ value).contains(Efer::LME) {
         return Err(Refused);
     }
-    guest.set_efer(value - Efer::LMA | old & Efer::LMA);
+    guest.set_efer((value - Efer::LMA) | (old & Efer::LMA));
     Ok(())
 }
 
