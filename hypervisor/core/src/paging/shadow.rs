@@ -4,6 +4,8 @@
 //! goes into ours, else the guest gets its #PF. What would change the translation (CR0, CR3, CR4, EFER, INVLPG) exits,
 //! too, and empties our tables. A guest that has paging off runs on tables of ours all the same, in real mode as "paged
 //! real mode": VMRUN accepts CR0.PE = 0 with CR0.PG = 1 (APM vol. 2, 15.5.1).
+//!
+//! The tables' root is always the same page. Not done: accessed and dirty bits in the guest's own tables stay as they are.
 
 use svm::addr::{GuestPhys, HostPhys, page_floor};
 use svm::npt::{EntryFlags, Levels, MapError, PageSize, Tables};
@@ -63,8 +65,8 @@ impl Shadow {
         vmcb.save.cr3 = self.root().0;
         // PAE, because our tables have 64-bit entries; no process-context identifiers and no 5 levels in them.
         vmcb.save.cr4 = (cr4 | Cr4::PAE) - (Cr4::PCIDE | Cr4::LA57 | Cr4::PGE);
-        // LME follows LMA: before the guest switches its paging on, ours must not make long mode active. NXE, because
-        // the guest's may be clear while our tables never need the bit.
+        // LME follows LMA: before the guest switches its paging on, ours must not make long mode active. NXE is the
+        // guest's own: where it is 0, the guest's tables forbid no execution, so ours need not.
         let mut really = (efer - (Efer::LME | Efer::LMA)) | Efer::SVME;
         if efer.contains(Efer::LMA) {
             really |= Efer::LME | Efer::LMA;
