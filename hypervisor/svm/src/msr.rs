@@ -2,6 +2,8 @@
 
 use bitflags::bitflags;
 
+/// TSC: the time-stamp counter; a guest reads it with VMCB 050h added.
+pub const TSC: u32 = 0x10;
 /// SYSENTER_CS: code selector of SYSENTER.
 pub const SYSENTER_CS: u32 = 0x174;
 /// SYSENTER_ESP: stack of SYSENTER.

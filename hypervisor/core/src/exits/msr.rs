@@ -13,8 +13,6 @@ use super::{GENERAL_PROTECTION, Next};
 use crate::defect;
 use crate::guest::Guest;
 
-const TSC: u32 = 0x10;
-
 /// #GP(0).
 struct Refused;
 
@@ -58,7 +56,7 @@ fn write(guest: &mut Guest, register: u32, value: u64) -> Result<(), Refused> {
         }
         // No last-branch records, no single-stepping by branches: nothing can be switched on.
         msr::DEBUG_CTL if value == 0 => Ok(()),
-        TSC => {
+        msr::TSC => {
             // SAFETY: RDTSC reads a counter; CR4.TSD does not matter at CPL 0.
             let now = unsafe { core::arch::x86_64::_rdtsc() };
             guest.vmcb.control.tsc_offset = value.wrapping_sub(now);
