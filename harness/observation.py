@@ -17,7 +17,7 @@ from harness.machine.ending import Ending
 from harness.machine.pagewalk import Mapping
 from harness.machine.records import Record
 from harness.machine.registers import EFER_SVME, Registers
-from harness.machine.vmcb import VMEXIT_INVALID, Vmcb
+from harness.machine.vmcb import Vmcb
 from harness.msr import Msr
 
 
@@ -114,6 +114,7 @@ class Observation(_Plain):
     trace_cut: list[str] = []
     accesses: list[Access] = []
     guarded: tuple[int, int] | None = None
+    guarded_vmruns: int = 0
     final: Registers | None = None
     vmcb: Blob | None = None
     mappings: list[Mapping] = []
@@ -164,10 +165,7 @@ class Observation(_Plain):
     @property
     def guest_ran(self) -> bool:
         """Whether a guest ran: a VMRUN came back with an exit code that is not VMEXIT_INVALID."""
-        return any(
-            e.vmcb_after is not None and Vmcb(e.vmcb_after)["exitcode"] != VMEXIT_INVALID
-            for e in self.executed(Insn.VMRUN)
-        )
+        return any(e.vmcb_after is not None and not Vmcb(e.vmcb_after).refused for e in self.executed(Insn.VMRUN))
 
     def of_kind(self, kind: str) -> Iterator[Record]:
         """The software's own records of a kind: claims, not evidence."""

@@ -6,7 +6,7 @@ from harness.msr import Msr
 from harness.observation import Observation
 
 PAGE = 0x1000
-LOOPS = 5000
+LOOPS = 2000
 
 
 def host_save_area(seen: Observation) -> int:
@@ -58,8 +58,7 @@ def test_left_alone_after_set_up(seen: Observation) -> None:
     area = host_save_area(seen)
     assert seen.guarded == (area, PAGE), f"the page was not watched: {seen.guarded}"
     assert not seen.accesses, f"touched at {[f'{a.where} ({a.address:#x})' for a in seen.accesses]}"
-    if "SPIN" in seen.witness:
-        assert seen.witness["SPIN"].value == LOOPS, "the guest did not run that often"
+    assert seen.guarded_vmruns >= LOOPS or "SPIN" not in seen.witness, f"watched over {seen.guarded_vmruns} VMRUNs only"
 
 
 @requirement("SVM-15.5.1-018")

@@ -106,7 +106,8 @@ class QemuMachine:
         """
         self.gdb.resume()
         halted_before = False
-        while not self.child.wait(self.deadline.sooner(_TICK), self.gdb.fileno()):
+        look = Deadline.after(_TICK)
+        while not self.child.wait(self.deadline.sooner(look.left), self.gdb.fileno()):
             stop = self._stop()
             if stop is not None:
                 if stop.shut_down:
@@ -119,6 +120,9 @@ class QemuMachine:
                 elif not self.child.wait(Deadline.after(2.0)):
                     return Ending(how=How.ENGINE_CRASHED, detail="the gdbstub closed while the engine ran on")
                 continue
+            if not look.passed and not self.deadline.passed:
+                continue
+            look = Deadline.after(_TICK)
             why = over()
             if why is not None:
                 return Ending(how=How.EXITED, detail=why)

@@ -80,7 +80,7 @@ NP_ENABLE = 1 << 0
 """Nested paging: bit 0 of ``nested_control`` (offset 090h)."""
 
 VMEXIT_INVALID = (1 << 64) - 1
-"""The exit code of a VMRUN that was refused: -1 (SVM-15.5.1-C-031)."""
+"""The exit code of a VMRUN that was refused: -1 as a 64-bit number (SVM-15.5.1-C-031)."""
 
 _PAGE_ADDRESS = ~0xFFF
 
@@ -106,6 +106,11 @@ class Vmcb:
     def msrpm_base(self) -> int:
         """Physical address of the MSR permission map; bits 11:0 are ignored."""
         return self["msrpm_base_pa"] & _PAGE_ADDRESS
+
+    @property
+    def refused(self) -> bool:
+        """Whether VMRUN ended in VMEXIT_INVALID. Some engines write only 32 bits of it, which is a case's to judge."""
+        return self["exitcode"] & 0xFFFF_FFFF == VMEXIT_INVALID & 0xFFFF_FFFF
 
     def decoded(self) -> dict[str, int]:
         """Every field that is not zero."""
