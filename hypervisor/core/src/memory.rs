@@ -31,8 +31,9 @@ impl<T> Fixed<T> {
 
 static VMCB: Fixed<Vmcb> = Fixed(UnsafeCell::new(Vmcb::zeroed()));
 static HOST_VMCB: Fixed<Vmcb> = Fixed(UnsafeCell::new(Vmcb::zeroed()));
-static IOPM: Fixed<Iopm> = Fixed(UnsafeCell::new(Iopm::pass_all()));
-static MSRPM: Fixed<Msrpm> = Fixed(UnsafeCell::new(Msrpm::pass_all()));
+// Initialised data, not filled in at run time: a value of this size would pass through the stack.
+static IOPM: Fixed<Iopm> = Fixed(UnsafeCell::new(Iopm::intercept_all()));
+static MSRPM: Fixed<Msrpm> = Fixed(UnsafeCell::new(Msrpm::intercept_all()));
 
 /// The host save area: the processor's own from the moment its address is in VM_HSAVE_PA (APM vol. 2, 15.30.4). Nothing
 /// in here reads or writes it, not even to clear it.
@@ -41,13 +42,13 @@ static HOST_SAVE_AREA: Fixed<[u8; PAGE_SIZE as usize]> = Fixed(UnsafeCell::new([
 
 /// What is handed to the processor by address.
 pub struct Pages {
-    /// The guest's VMCB.
+    /// The guest's VMCB, all 0.
     pub vmcb: &'static mut Vmcb,
     /// Keeps what VMSAVE stores of the host.
     pub host_vmcb: HostPhys,
-    /// The I/O permission map.
+    /// The I/O permission map: every port exits.
     pub iopm: &'static mut Iopm,
-    /// The MSR permission map.
+    /// The MSR permission map: every register exits.
     pub msrpm: &'static mut Msrpm,
 }
 

@@ -2,9 +2,8 @@
 
 use svm::addr::{Asid, HostPhys};
 use svm::intercepts::{CrMask, ExceptionIntercepts, Misc1, Misc2};
-use svm::iopm::Iopm;
 use svm::msr;
-use svm::msrpm::{MsrAccess, Msrpm};
+use svm::msrpm::MsrAccess;
 use svm::regs::{Cr0, Efer, Rflags};
 use svm::vmcb::{Attributes, DescriptorTable, InterruptControl, Segment, TlbControl, VintrFlags, Vmcb};
 
@@ -35,10 +34,8 @@ const OWN_MSRS: [u32; 10] = [
     msr::KERNEL_GS_BASE,
 ];
 
-/// Fills in the VMCB and the maps for a guest that starts in real mode.
+/// Fills in the VMCB, which is all 0, and opens the maps, which close everything, for a guest that starts in real mode.
 pub fn build(pages: &mut Pages, paging: &Paging) {
-    *pages.iopm = Iopm::intercept_all();
-    *pages.msrpm = Msrpm::intercept_all();
     for register in OWN_MSRS {
         for access in [MsrAccess::Read, MsrAccess::Write] {
             pages
@@ -48,7 +45,6 @@ pub fn build(pages: &mut Pages, paging: &Paging) {
         }
     }
     let (iopm, msrpm) = (host_address(pages.iopm), host_address(pages.msrpm));
-    *pages.vmcb = Vmcb::zeroed();
     intercepts(pages.vmcb, paging);
     control(pages.vmcb, iopm, msrpm);
     real_mode(pages.vmcb);
