@@ -2,7 +2,7 @@
 
 use svmconf_build::{Format, assemble, manifest_dir};
 
-const SOURCES: [&str; 4] = ["boot", "exceptions", "mem", "exit"];
+const SOURCES: [&str; 5] = ["boot", "exceptions", "mem", "sensitive", "exit"];
 
 fn main() {
     let dir = manifest_dir();

@@ -17,7 +17,7 @@ host_mxcsr:     dd 1F80h                ; all SSE exceptions masked: what Rust e
 section .fixups progbits alloc noexec nowrite align=8
         dq      enter_guest.vmrun, enter_guest.faulted
 
-section .text progbits alloc exec nowrite align=16
+section .sensitive progbits alloc exec nowrite align=16
 ; IN        RDI = registers, RSI = physical address of the guest's VMCB, RDX = operand of VMRUN (the same address, but
 ;           for a seeded defect), RCX = physical address of a VMCB that keeps the host's FS, GS, TR, LDTR and MSRs
 ; OUT       RAX = 0: the guest ran and #VMEXIT told why in its VMCB; else VMRUN faulted and nothing ran:

@@ -7,7 +7,7 @@
 bits 64
 global exit_machine
 
-section .text progbits alloc exec nowrite align=16
+section .sensitive progbits alloc exec nowrite align=16
 ; IN        DIL = the outcome's code
 ; OUT       does not return: QEMU ends at the OUT; elsewhere the processor halts for ever
 exit_machine:
