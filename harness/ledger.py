@@ -73,12 +73,21 @@ class Plan(_Line):
     cases: list[str]
 
 
+class Evidence(_Line):
+    """What one machine showed, by an id that says what ran. Several cases may judge the same evidence."""
+
+    line: Literal["evidence"] = "evidence"
+    id: str
+    observation: Observation | None = None
+    seen: Seen | None = None
+
+
 class Entry(_Line):
     """One case on one engine and CPU model.
 
-    ``case`` is the id that pytest knows it by; ``function`` is the same for all its parameters; ``claim`` is the first
-    line of its docstring; ``reason`` says why for every verdict but *pass*; times are in seconds,
-    ``started`` since 1970.
+    ``evidence`` is the id of what it judged. ``case`` is the id that pytest knows it by; ``function`` is the same for
+    all its parameters; ``claim`` is the first line of its docstring; ``reason`` says why for every verdict but *pass*;
+    times are in seconds, ``started`` since 1970.
     """
 
     line: Literal["entry"] = "entry"
@@ -95,9 +104,7 @@ class Entry(_Line):
     reason: str = ""
     started: float
     seconds: float
-    folder: str = ""
-    observation: Observation | None = None
-    seen: Seen | None = None
+    evidence: str = ""
 
     @property
     def setting(self) -> str:
@@ -105,7 +112,8 @@ class Entry(_Line):
         return f"{self.cpu} {self.variant}".strip()
 
 
-_LINE: TypeAdapter[Header | Plan | Entry] = TypeAdapter(Annotated[Header | Plan | Entry, Field(discriminator="line")])
+Line = Header | Plan | Evidence | Entry
+_LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line")])
 
 
 class Ledger(BaseModel):
@@ -113,6 +121,7 @@ class Ledger(BaseModel):
 
     header: Header
     planned: list[str]
+    evidence: dict[str, Evidence]
     entries: list[Entry]
 
     @property
@@ -144,7 +153,7 @@ class Writer:
                 f"cannot write the ledger {path}: {error.strerror}", "--out DIR chooses another folder"
             ) from error
 
-    def write(self, line: Header | Plan | Entry) -> None:
+    def write(self, line: Line) -> None:
         """Append one line."""
         try:
             self._file.write(line.model_dump_json(exclude_defaults=False).encode() + b"\n")
@@ -171,8 +180,9 @@ def merge(folder: Path) -> Ledger | None:
     draft = Writer(folder / "ledger.draft")
     draft.write(ledger.header)
     draft.write(Plan(cases=ledger.planned))
-    for entry in ledger.entries:
-        draft.write(entry)
+    lines: list[Line] = [*ledger.evidence.values(), *ledger.entries]
+    for line in lines:
+        draft.write(line)
     draft.close()
     draft.path.replace(whole)
     for part in parts:
@@ -188,7 +198,7 @@ def read(path: Path) -> Ledger:
     return ledger
 
 
-def _lines(path: Path) -> Iterable[Header | Plan | Entry]:
+def _lines(path: Path) -> Iterable[Line]:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -201,15 +211,18 @@ def _lines(path: Path) -> Iterable[Header | Plan | Entry]:
             raise SvmconfError(f"{path}:{number}: no line of a ledger: {error.errors()[0]['msg']}") from error
 
 
-def _assemble(lines: Iterable[Header | Plan | Entry]) -> Ledger | None:
+def _assemble(lines: Iterable[Line]) -> Ledger | None:
     header: Header | None = None
     planned: set[str] = set()
+    evidence: dict[str, Evidence] = {}
     entries: dict[str, Entry] = {}
     for line in lines:
         if isinstance(line, Header):
             header = header or line
         elif isinstance(line, Plan):
             planned.update(line.cases)
+        elif isinstance(line, Evidence):
+            evidence[line.id] = line
         else:
             entries[line.case] = line
     if header is None:
@@ -217,7 +230,12 @@ def _assemble(lines: Iterable[Header | Plan | Entry]) -> Ledger | None:
     planned.update(entries)
     for lost in planned - set(entries):
         entries[lost] = _lost(lost, header)
-    return Ledger(header=header, planned=sorted(planned), entries=[entries[case] for case in sorted(entries)])
+    return Ledger(
+        header=header,
+        planned=sorted(planned),
+        evidence=dict(sorted(evidence.items())),
+        entries=[entries[case] for case in sorted(entries)],
+    )
 
 
 def _lost(case: str, header: Header) -> Entry:

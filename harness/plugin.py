@@ -8,7 +8,7 @@ what                  one for each                                          chos
 engine                run                                                   ``--engine``
 manifest              run                                                   ``--hypervisor --defect``
 setting               engine x CPU model x variant of a case                ``--cpu``, ``@boots``
-``seen``, ``ran``     case: one machine, booted, run to its end, gone       the setting
+``seen``, ``ran``     distinct boot or program: one machine, run to its end   the setting
 ====================  ====================================================  =========================
 """
 
@@ -22,18 +22,19 @@ from typing import Any
 
 import pytest
 
-from harness import build, ledger, paths
+from harness import ledger, paths
 from harness.cases import Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
 from harness.lab.program import Seen
 from harness.machine.ending import How
 from harness.machine.process import die_with
 from harness.observation import Observation
-from harness.run import Run, Setting, slug
+from harness.run import Run, Setting
 from harness.spec import catalogue, expectations
 
 _RUN = pytest.StashKey[Run]()
-_ENTRY = pytest.StashKey[dict[str, Any]]()
+_EVIDENCE = pytest.StashKey[str]()
+_WRITTEN = pytest.StashKey[set[str]]()
 _WRITER = pytest.StashKey[ledger.Writer]()
 LEDGER = pytest.StashKey[ledger.Ledger]()
 
@@ -151,8 +152,8 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     for outcome in boots.outcomes:
         if not manifest.knows(outcome):
             pytest.skip(f"the manifest of {manifest.name} does not say how the outcome {outcome!r} shows")
-    observation = run.engine.observe(run.built_manifest(), boot, setting.cpu, run.case_folder(request.node.nodeid))
-    request.node.stash[_ENTRY] = {"observation": observation}
+    observation = _judged(request.node, run.observe(boot, setting.cpu)).observation
+    assert observation is not None
     if observation.ended.engine_at_fault:
         raise EngineError(f"{run.engine.name}: {observation.ended}")
     if boots.guest_runs and not observation.guest_ran:
@@ -166,16 +167,25 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
     setting: Setting = request.param
     executes = setting.what
     assert isinstance(executes, Executes)
-    _, program = executes.variants[setting.variant]
+    name, program = executes.variants[setting.variant]
     run = request.config.stash[_RUN]
-    build.probe()
-    result = run.engine.execute(program, setting.cpu, run.case_folder(request.node.nodeid))
-    request.node.stash[_ENTRY] = {"seen": result}
+    result = _judged(request.node, run.execute(name, program, setting.cpu)).seen
+    assert result is not None
     if result.ended.engine_at_fault:
         raise EngineError(f"{run.engine.name}: {result.ended}")
     if result.ended.how is not How.EXITED and not result.steps:
         raise EngineError(f"the probe did not run: {result.ended}")
     yield result
+
+
+def _judged(item: pytest.Item, evidence: ledger.Evidence) -> ledger.Evidence:
+    """Note what this case judges; write it down when this worker meets it for the first time."""
+    item.stash[_EVIDENCE] = evidence.id
+    written = item.config.stash.setdefault(_WRITTEN, set())
+    if evidence.id not in written:
+        _writer(item.config).write(evidence)
+        written.add(evidence.id)
+    return evidence
 
 
 @pytest.hookimpl(wrapper=True)
@@ -230,8 +240,7 @@ def _entry(
         reason=reason,
         started=call.start,
         seconds=call.duration,
-        folder=f"cases/{slug(item.nodeid)}",
-        **item.stash.get(_ENTRY, {}),
+        evidence=item.stash.get(_EVIDENCE, ""),
     )
 
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from filelock import FileLock
+
 from harness import build, ledger
+from harness.boot import Boot
 from harness.cases import Boots, Cpus, Executes
 from harness.engines import select
 from harness.engines.base import CpuModel, Engine
 from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
+from harness.lab.program import Program
 
-DEFAULT_CPUS = {"tcg": ("EPYC", "max", "phenom", "qemu64"), "kvm": ("host",)}
+DEFAULT_CPUS = {"tcg": ("EPYC", "max", "qemu64"), "kvm": ("host",)}
 """What ``--cpu`` means when it is not given: new and old, with nested paging and (qemu64) without."""
 
 DEFAULT_FOREIGN = ("Haswell", "Skylake-Server")
@@ -135,13 +141,41 @@ class Run:
                 f"cannot write reports to {self.folder.parent}: {error.strerror}", "--out DIR chooses another folder"
             ) from error
 
-    def case_folder(self, case: str) -> Path:
-        """A new folder for what one case's machine writes."""
-        folder = self.folder / "cases" / slug(case)
+    def observe(self, boot: Boot, cpu: str) -> ledger.Evidence:
+        """Boot the hypervisor, once for all cases that ask for the same."""
+        manifest = self.built_manifest()
+        asked = f"{manifest.image} {boot.model_dump_json()}"
+        return self._once(
+            asked,
+            f"{cpu} {boot.guest or manifest.name} {boot.name}",
+            lambda id, folder: ledger.Evidence(id=id, observation=self.engine.observe(manifest, boot, cpu, folder)),
+        )
+
+    def execute(self, name: str, program: Program, cpu: str) -> ledger.Evidence:
+        """Let the probe execute a program, once for all cases that ask for the same."""
+        build.probe()
+        return self._once(
+            program.model_dump_json(),
+            f"{cpu} program {name}",
+            lambda id, folder: ledger.Evidence(id=id, seen=self.engine.execute(program, cpu, folder)),
+        )
+
+    def _once(self, asked: str, name: str, make: Callable[[str, Path], ledger.Evidence]) -> ledger.Evidence:
+        """What ``make`` brings back, made by whichever worker asks first. An engine that broke is asked again."""
+        id = slug(f"{name} {hashlib.sha256(f'{name} {asked}'.encode()).hexdigest()[:8]}")
+        folder = self.folder / "machines" / id
         folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        kept = folder / "evidence.json"
+        with FileLock(folder / "lock"):
+            if kept.exists():
+                return ledger.Evidence.model_validate_json(kept.read_bytes())
+            evidence = make(id, folder)
+            came = evidence.observation or evidence.seen
+            if came is not None and not came.ended.engine_at_fault:
+                kept.write_text(evidence.model_dump_json())
+        return evidence
 
 
-def slug(case: str) -> str:
-    """A case's id as a file name."""
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", case.removeprefix("conformance/")).strip("_")
+def slug(name: str) -> str:
+    """A name as a file name."""
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", name).strip("_")

@@ -18,20 +18,20 @@ def efer_svme(on: bool) -> Step:
     return wrmsr(Msr.EFER, EFER_OF_A_LONG_MODE_HOST | (EFER_SVME if on else 0))
 
 
-def each(insns: tuple[Insn, ...], *, svme: bool, cpl: int, rax: int = VMCB) -> dict[str, Program]:
-    """One program for each instruction: the last step executes it, the one before reads EFER."""
-    return {
-        str(insn): Program(
-            regions={VMCB: bytes(0x1000)},
-            steps=(
-                efer_svme(svme),
-                wrmsr(Msr.VM_HSAVE_PA, HSAVE),
-                rdmsr(Msr.EFER),
-                execute(insn, cpl=cpl, rax=rax),
-            ),
-        )
-        for insn in insns
-    }
+def attempts(insns: tuple[Insn, ...], *, svme: bool, cpl: int, rax: int = VMCB) -> Program:
+    """Execute each instruction with this EFER.SVME, CPL and rAX, after :data:`FIRST` steps that prepare it."""
+    return Program(
+        regions={VMCB: bytes(0x1000)},
+        steps=(
+            efer_svme(svme),
+            wrmsr(Msr.VM_HSAVE_PA, HSAVE),
+            rdmsr(Msr.EFER),
+            *(execute(insn, cpl=cpl, rax=rax) for insn in insns),
+        ),
+    )
+
+
+FIRST = 3
 
 
 def real_mode_guest() -> Program:

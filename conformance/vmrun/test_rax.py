@@ -1,20 +1,30 @@
 """What rAX must hold at VMRUN: the physical address of a 4-KiB page, no more and no less."""
 
-from conformance.vmrun.programs import GP, VMCB, each, real_mode_guest
+from conformance.vmrun.programs import FIRST, GP, VMCB, attempts, real_mode_guest
 from harness.boot import Insn
 from harness.cases import NotRun, boots, executes, requirement
-from harness.lab.program import Program, Seen
+from harness.lab.program import Program, Seen, execute
 from harness.machine.vmcb import MISC2_VMRUN
 from harness.msr import CPUID_SVM
 from harness.observation import Observation
 
 PAGE = 0x1000
 VMEXIT_VMMCALL = 0x81
+UNALIGNED = tuple(VMCB + (1 << bit) for bit in range(12))
+BEYOND = (VMCB | 1 << 52, VMCB | 1 << 63, 0xFFFF_8000_001A_5000)
 
 
-def vmrun_of(rax: int) -> Program:
-    """VMRUN at CPL 0 with EFER.SVME=1 and this rAX."""
-    return each((Insn.VMRUN,), svme=True, cpl=0, rax=rax)["vmrun"]
+def vmruns_with(*rax: int) -> dict[str, Program]:
+    """One program: VMRUN at CPL 0 with EFER.SVME=1, and each of these in rAX."""
+    first = attempts((), svme=True, cpl=0)
+    tries = tuple(execute(Insn.VMRUN, rax=value) for value in rax)
+    return {"": first.model_copy(update={"steps": first.steps + tries})}
+
+
+def each_is_gp(ran: Seen, tried: tuple[int, ...]) -> None:
+    """VMRUN raised #GP(0) for every rAX that was tried."""
+    seen = {hex(rax): (ran[n].vector, ran[n].error) for n, rax in enumerate(tried, FIRST)}
+    assert seen == {hex(rax): (GP, 0) for rax in tried}
 
 
 def vmruns_of(seen: Observation) -> None:
@@ -24,7 +34,7 @@ def vmruns_of(seen: Observation) -> None:
 
 
 @requirement("SVM-15.5.1-001", "SVM-15.5.1-010", "SVM-15.5.1-019")
-@executes({"real_mode": real_mode_guest()})
+@executes({"": real_mode_guest()})
 def test_address_of_a_page_is_accepted(ran: Seen) -> None:
     """VMRUN with the physical address of a 4-KiB page runs the guest that the page describes, and keeps rAX."""
     assert ran[2].vector is None, f"VMRUN faulted with vector {ran[2].vector}"
@@ -33,17 +43,17 @@ def test_address_of_a_page_is_accepted(ran: Seen) -> None:
 
 
 @requirement("SVM-15.5.1-004")
-@executes({"byte": vmrun_of(VMCB + 1), "half_page": vmrun_of(VMCB + 0x800)})
+@executes(vmruns_with(*UNALIGNED))
 def test_unaligned_address_is_gp(ran: Seen) -> None:
     """VMRUN with any of rAX[11:0] set raises #GP(0) at CPL 0."""
-    assert (ran[3].vector, ran[3].error) == (GP, 0)
+    each_is_gp(ran, UNALIGNED)
 
 
 @requirement("SVM-15.5.1-005")
-@executes({"beyond_all": vmrun_of(VMCB | 1 << 52), "kernel_address": vmrun_of(0xFFFF_8000_001A_5000)})
+@executes(vmruns_with(*BEYOND))
 def test_address_beyond_physical_memory_is_gp(ran: Seen) -> None:
     """VMRUN with rAX at or above the maximum physical address, such as a virtual address, raises #GP(0)."""
-    assert (ran[3].vector, ran[3].error) == (GP, 0)
+    each_is_gp(ran, BEYOND)
 
 
 @requirement("SVM-15.5.1-001", "SVM-15.5.1-004", "SVM-15.5.1-005")

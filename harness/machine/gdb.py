@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import select
 import socket
 from dataclasses import dataclass
 from enum import IntEnum
@@ -86,6 +87,10 @@ class Gdb:
             for name, slot in self._slots.items()
             if slot.offset + slot.size <= len(raw)
         }
+
+    def register(self, name: str) -> int:
+        """One register."""
+        return int.from_bytes(bytes.fromhex(self._ask(f"p{self._slots[name].number:x}")), "little")
 
     def write_register(self, name: str, value: int) -> None:
         """Set one register; raise :class:`ProtocolError` when the stub will not."""
@@ -193,13 +198,11 @@ class Gdb:
             self._buffer += self._read(deadline)
 
     def _read(self, deadline: Deadline) -> bytes:
-        if deadline.passed:
+        # The socket stays blocking: a timeout on it would hold for sending too.
+        if not select.select((self._socket,), (), (), deadline.left)[0]:
             raise DeadlineExceeded("the gdbstub did not answer in time")
-        self._socket.settimeout(deadline.left)
         try:
             data = self._socket.recv(1 << 16)
-        except TimeoutError as error:
-            raise DeadlineExceeded("the gdbstub did not answer in time") from error
         except OSError as error:
             raise EngineError(f"the gdbstub is gone: {error}") from error
         if not data:

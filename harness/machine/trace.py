@@ -15,6 +15,7 @@ from collections.abc import Callable
 from harness.boot import Boot, Fault, Insn
 from harness.errors import ProtocolError
 from harness.machine.gdb import Gdb, Point, Stop
+from harness.machine.guard import Guard
 from harness.machine.image import Image
 from harness.machine.ram import Ram
 from harness.msr import Msr
@@ -57,11 +58,8 @@ class Tracer:
         self.events: list[Event] = []
         self.accesses: list[Access] = []
         self.cut: list[str] = []
-        self.guarded: tuple[int, int] | None = None
-        self.guarded_vmruns = 0
         self.last_vmcb: int | None = None
-        self._area = (0, 0)
-        self._guarding = False
+        self._guard: Guard | None = None
         self._gdb = gdb
         self._image = image
         self._ram = ram
@@ -70,8 +68,18 @@ class Tracer:
         self._kind = kind
         self._entries: set[int] = set()
         self._count: Counter[int] = Counter()
-        self._vmrun_under_way: dict[int, int | None] = {}
+        self._vmrun_under_way: dict[int, int] = {}
         self._places = {address: insn for insn in Insn for code in insn.opcodes for address in image.find(code)}
+
+    @property
+    def guarded(self) -> tuple[int, int] | None:
+        """Address and size of the memory that was guarded, if any."""
+        return self._guard.area if self._guard else None
+
+    @property
+    def guarded_vmruns(self) -> int:
+        """Over how many VMRUNs it was guarded."""
+        return self._guard.vmruns if self._guard else 0
 
     def arm(self) -> None:
         """Set the breakpoints. The machine must be stopped.
@@ -93,19 +101,22 @@ class Tracer:
         """Record why the machine stopped, and let it run on."""
         if stop.watched is not None:
             self._accessed(stop.watched)
-        else:
-            registers = self._gdb.registers()
-            if registers["rip"] in self._entries:
-                self._entered()
-            insn = self._places.get(registers["rip"])
-            if registers["rip"] in self._vmrun_under_way:
-                self._after_vmrun(registers)
-            elif insn is Insn.EXIT:
-                self._at_end()
-                self._unwatch(registers["rip"])
-            elif insn is not None:
-                self._executes(insn, registers)
+        elif not (self._guard and self._guard.passes(self._gdb.register("rip"))):
+            self._reached(self._gdb.registers())
         self._gdb.resume()
+
+    def _reached(self, registers: dict[str, int]) -> None:
+        rip = registers["rip"]
+        if rip in self._entries:
+            self._entered()
+        insn = self._places.get(rip)
+        if rip in self._vmrun_under_way:
+            self._after_vmrun(registers)
+        elif insn is Insn.EXIT:
+            self._at_end()
+            self._unwatch(rip)
+        elif insn is not None:
+            self._executes(insn, registers)
 
     def _entered(self) -> None:
         for address in self._entries:
@@ -123,9 +134,6 @@ class Tracer:
 
     def _executes(self, insn: Insn, registers: dict[str, int]) -> None:
         rip = registers["rip"]
-        if insn is Insn.VMRUN and self._count[rip] >= budget(insn):
-            self._enter_guest(rip, None)
-            return
         event = Event(
             insn=insn,
             cpl=registers["cs"] & 3,
@@ -147,7 +155,7 @@ class Tracer:
                 event = event.model_copy(update={"tampered": fault is not None, "after": self._now()})
         self.events.append(event)
         if self._boot.guard_hsave and insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed:
-            self._guard(event.written)
+            self._start_guard(event.written)
         self._spend(rip, insn)
 
     def _vmcb(self, registers: dict[str, int]) -> bytes | None:
@@ -160,36 +168,35 @@ class Tracer:
         self.last_vmcb = registers["rax"]
         return page
 
-    def _enter_guest(self, rip: int, event: int | None) -> None:
-        """Execute VMRUN, and stop at the instruction after it when the guest comes back.
-
-        VMRUN and #VMEXIT use the host save area themselves, and TCG would report that: nothing is guarded meanwhile.
-        """
+    def _enter_guest(self, rip: int, event: int) -> None:
+        """Execute VMRUN, and stop at the instruction after it when the guest comes back."""
         behind = rip + len(Insn.VMRUN.opcodes[0])
         if behind not in self._vmrun_under_way and behind not in self._places:
             self._gdb.insert(self._kind, behind)
         self._vmrun_under_way[behind] = event
-        if self._guarding:
-            self.guarded_vmruns += 1
-            self._gdb.remove(Point.ACCESS, *self._area)
+        if self._guard:
+            self._guard.lift()
         self._step(rip)
 
     def _after_vmrun(self, registers: dict[str, int]) -> None:
         rip = registers["rip"]
         number = self._vmrun_under_way.pop(rip)
-        if self._guarding:
-            self._gdb.insert(Point.ACCESS, *self._area)
-        if number is not None:
-            after = {name: registers[name] for name in _KEPT if name in registers}
-            update: dict[str, object] = {"after": after}
-            if self.last_vmcb is not None:
-                update["vmcb_after"] = self._ram.read(self.last_vmcb, _PAGE)
-            self.events[number] = self.events[number].model_copy(update=update)
+        if self._guard:
+            self._guard.set()
+        after = {name: registers[name] for name in _KEPT if name in registers}
+        update: dict[str, object] = {"after": after}
+        if self.last_vmcb is not None:
+            update["vmcb_after"] = self._ram.read(self.last_vmcb, _PAGE)
+        self.events[number] = self.events[number].model_copy(update=update)
         insn = self._places.get(rip)
-        if insn is None:
-            self._gdb.remove(self._kind, rip)
-        else:
+        if insn is not None:
             self._executes(insn, registers)
+            return
+        self._gdb.remove(self._kind, rip)
+        vmrun = rip - len(Insn.VMRUN.opcodes[0])
+        if self._guard and self._count[vmrun] >= budget(Insn.VMRUN):
+            self._unwatch(vmrun)
+            self._guard.takes_over(vmrun)
 
     def _fault(self, event: Event) -> Fault | None:
         for fault in self._boot.faults:
@@ -207,32 +214,25 @@ class Tracer:
         registers = self._gdb.registers()
         return {name: registers[name] for name in _KEPT if name in registers}
 
-    def _guard(self, page: int) -> None:
-        if self._guarding:
-            self._gdb.remove(Point.ACCESS, *self._area)
-        self._area = (page, _PAGE)
-        self._guarding = self._engine_guards(self._area)
-        # An engine that cannot watch a whole page leaves `guarded` empty: nothing was watched, and that is said.
-        self.guarded = self._area if self._guarding else None
-
-    def _engine_guards(self, area: tuple[int, int]) -> bool:
+    def _start_guard(self, page: int) -> None:
+        if self._guard:
+            self._guard.lift()
+        self._guard = Guard(self._gdb, self._kind, page)
         try:
-            self._gdb.insert(Point.ACCESS, *area)
+            self._guard.set()
         except ProtocolError:
-            return False
-        return True
+            self._guard = None  # the engine cannot watch a whole page; `guarded` stays empty and says so
 
     def _accessed(self, address: int) -> None:
-        rip = self._gdb.registers()["rip"]
+        rip = self._gdb.register("rip")
         self.accesses.append(Access(address=address, rip=rip, where=self._image.symbol_at(rip)))
-        if len(self.accesses) == ACCESSES:
-            self._gdb.remove(Point.ACCESS, *self._area)
-            self._guarding = False
+        if len(self.accesses) == ACCESSES and self._guard:
+            self._guard.end()
 
     def _spend(self, rip: int, insn: Insn) -> None:
         self._count[rip] += 1
-        guarding = insn is Insn.VMRUN and self._guarding
-        if self._count[rip] == budget(insn) and not guarding and not self._still_lies_about(insn):
+        guarded = insn is Insn.VMRUN and self._guard is not None
+        if self._count[rip] == budget(insn) and not guarded and not self._still_lies_about(insn):
             self._unwatch(rip)
             self.cut.append(f"{insn} at {self._image.symbol_at(rip)} after {budget(insn)} times")
 

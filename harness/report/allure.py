@@ -80,7 +80,7 @@ def _result(entry: Entry, ledger: Ledger, folder: Path) -> TestResult:
             if value
         ],
         attachments=[
-            _attach(entry, ledger, folder, n, name, text) for n, (name, text) in enumerate(attachments(entry))
+            _attach(entry, ledger, folder, n, name, text) for n, (name, text) in enumerate(attachments(ledger, entry))
         ],
         start=start,
         stop=start + round(entry.seconds * 1000),

@@ -6,17 +6,18 @@ import shlex
 from collections.abc import Iterator
 
 from harness.lab.program import Seen
-from harness.ledger import Entry
+from harness.ledger import Entry, Evidence, Ledger
 from harness.machine.vmcb import Vmcb
 from harness.observation import Event, Observation
 
 
-def attachments(entry: Entry) -> Iterator[tuple[str, str]]:
-    """Name and text of each piece of evidence that there is."""
-    if entry.observation is not None:
-        yield from _of_boot(entry.observation)
-    if entry.seen is not None:
-        yield from _of_program(entry.seen)
+def attachments(ledger: Ledger, entry: Entry) -> Iterator[tuple[str, str]]:
+    """Name and text of each piece of evidence that there is for an entry."""
+    evidence = ledger.evidence.get(entry.evidence, Evidence(id=""))
+    if evidence.observation is not None:
+        yield from _of_boot(evidence.observation)
+    if evidence.seen is not None:
+        yield from _of_program(evidence.seen)
 
 
 def _of_boot(seen: Observation) -> Iterator[tuple[str, str]]:

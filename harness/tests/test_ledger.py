@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness import ledger
 from harness.errors import SvmconfError
-from harness.ledger import Entry, Header, Plan, Verdict, Writer
+from harness.ledger import Entry, Evidence, Header, Line, Plan, Verdict, Writer
 from harness.machine.ending import Ending, How
 from harness.observation import Observation
 from harness.report import terminal, write_all
@@ -33,13 +33,13 @@ def entry(case: str, verdict: Verdict, reason: str = "") -> Entry:
     return Entry(
         case=case, function=case.partition("[")[0], claim="It holds.", source="x.py:1", requirements=["SVM-15.4-001"],
         engine="e", engine_version="1", cpu="EPYC", verdict=verdict, reason=reason, started=1.0, seconds=0.5,
-        observation=SEEN,
+        evidence="it",
     )  # fmt: skip
 
 
-def part(folder: Path, worker: str, *lines: Header | Plan | Entry) -> Path:
+def part(folder: Path, worker: str, *lines: Line) -> Path:
     writer = Writer(folder / f"ledger-{worker}.jsonl")
-    for line in lines:
+    for line in (*lines[:1], Evidence(id="it", observation=SEEN), *lines[1:]):
         writer.write(line)
     writer.close()
     return writer.path
@@ -73,7 +73,7 @@ def test_nothing_planned_is_no_ledger(tmp_path: Path) -> None:
 def test_garbage_names_its_line(tmp_path: Path) -> None:
     path = part(tmp_path, "gw0", HEADER)
     path.write_bytes(path.read_bytes() + b"{}\n")
-    with pytest.raises(SvmconfError, match=r"ledger-gw0\.jsonl:2: no line of a ledger"):
+    with pytest.raises(SvmconfError, match=r"ledger-gw0\.jsonl:3: no line of a ledger"):
         ledger.read(path)
 
 
