@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from harness.boot import SVM_INSNS, Insn
+from harness.boot import SVM_INSNS, Boot, Insn
 from harness.machine.ending import Ending
 from harness.machine.pagewalk import Mapping
 from harness.machine.records import Record
@@ -98,11 +98,16 @@ class Tried(_Plain):
 
 
 class Observation(_Plain):
-    """Everything that one boot of a hypervisor showed."""
+    """Everything that one boot of a hypervisor showed.
+
+    The trace leaves nothing out up to event ``trace_whole``; then places that execute again and again are watched no
+    longer (``trace_cut`` names them).
+    """
 
     engine: str
     engine_version: str
     cpu: str
+    boot: Boot
     command: list[str]
     image_sha256: str
     ended: Ending
@@ -112,6 +117,7 @@ class Observation(_Plain):
     console: str = ""
     trace: list[Event] = []
     trace_cut: list[str] = []
+    trace_whole: int = 0
     accesses: list[Access] = []
     guarded: tuple[int, int] | None = None
     guarded_vmruns: int = 0

@@ -20,8 +20,8 @@ from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
 from harness.lab.program import Program
 
-DEFAULT_CPUS = {"tcg": ("EPYC", "max", "qemu64"), "kvm": ("host",)}
-"""What ``--cpu`` means when it is not given: new and old, with nested paging and (qemu64) without."""
+DEFAULT_CPUS = {"tcg": ("EPYC", "qemu64"), "kvm": ("host",)}
+"""What ``--cpu`` means when it is not given: one model with nested paging, one without."""
 
 DEFAULT_FOREIGN = ("Haswell", "Skylake-Server")
 _BORN_WITHOUT = "Opteron_G1"

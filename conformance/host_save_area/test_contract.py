@@ -58,7 +58,7 @@ def test_left_alone_after_set_up(seen: Observation) -> None:
     area = host_save_area(seen)
     assert seen.guarded == (area, PAGE), f"the page was not watched: {seen.guarded}"
     assert not seen.accesses, f"touched at {[f'{a.where} ({a.address:#x})' for a in seen.accesses]}"
-    assert seen.guarded_vmruns >= LOOPS or "SPIN" not in seen.witness, f"watched over {seen.guarded_vmruns} VMRUNs only"
+    assert seen.guarded_vmruns >= (seen.boot.count or 1), f"watched over {seen.guarded_vmruns} VMRUNs only"
 
 
 @requirement("SVM-15.5.1-018")

@@ -134,7 +134,7 @@ class Qemu:
 
     def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
         """Boot a hypervisor and bring back all that was seen."""
-        image = Image(manifest.image)
+        image = Image.load(manifest.image)
         seconds = boot.seconds or manifest.seconds
         with self._machine(image, manifest.command_line(boot), cpu, manifest.memory, seconds, folder) as machine:
             seen = observe(machine, image, manifest, boot, self._breakpoints)
@@ -143,7 +143,7 @@ class Qemu:
     def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
         """Let the probe execute a program."""
         copy = folder / "program.elf"
-        image = program.into(Image(PROBE_IMAGE), copy)
+        image = program.into(Image.load(PROBE_IMAGE), copy)
         try:
             with self._machine(image, "", cpu, 64, program.seconds, folder) as machine:
                 seen = watch_program(machine, image, program)

@@ -107,6 +107,15 @@ class Gdb:
         """Take a point back."""
         self._expect_ok(f"z{kind},{address:x},{size:x}", f"remove the {kind.name.lower()} point at {address:#x}")
 
+    def change(self, *packets: str) -> None:
+        """Send several ``z`` and ``Z`` packets at once, without waiting for each answer; all must succeed."""
+        for packet in packets:
+            self._send(packet)
+        for packet in packets:
+            reply = self._receive(Deadline.after(PATIENCE))
+            if reply != "OK":
+                raise ProtocolError(f"the gdbstub refuses {packet}: {reply or 'not supported'}")
+
     # Running
 
     def resume(self) -> None:

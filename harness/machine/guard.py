@@ -58,13 +58,17 @@ class Guard:
         then = self._next.pop(rip, None)
         if then is None:
             return False
-        self._gdb.remove(self._kind, rip)
-        if rip in self._vmruns:
-            self.lift()
-        else:
-            self.set()
+        entering = rip in self._vmruns
+        watch = f"{Point.ACCESS},{self.area[0]:x},{self.area[1]:x}"
+        self._gdb.change(
+            f"z{self._kind},{rip:x},1",
+            f"Z{self._kind},{then:x},1",
+            *([f"z{watch}"] if entering and self._stands else []),
+            *([f"Z{watch}"] if not entering and not self._stands else []),
+        )
+        self.vmruns += entering and self._stands
+        self._stands = not entering
         self._next[then] = rip
-        self._gdb.insert(self._kind, then)
         return True
 
     def end(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -43,7 +43,16 @@ class Image:
         if self.data[:4] == b"\x7fELF":
             _ = self._elf
 
-    @property
+    @classmethod
+    def load(cls, path: Path) -> Image:
+        """The image in a file; the same object as long as the file does not change."""
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise ImageError(f"cannot read image {path}: {error.strerror}") from error
+        return _load(path, state.st_mtime_ns, state.st_size)
+
+    @cached_property
     def sha256(self) -> str:
         """The file's hash, in hex."""
         return hashlib.sha256(self.data).hexdigest()
@@ -139,3 +148,8 @@ class Image:
                 return at
             at = self.data[:8192].find(_MULTIBOOT1, at + 1)
         return None
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, _changed: int, _size: int) -> Image:
+    return Image(path)

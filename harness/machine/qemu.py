@@ -159,13 +159,9 @@ class QemuMachine:
     def _exited(self, reason: str | None = None) -> Ending:
         status = self.child.status
         assert status is not None
-        reason = reason or self.qmp.shutdown_reason()
         if status < 0:
             return Ending(how=How.ENGINE_CRASHED, detail=f"ended by signal {-status}: {self.child.said}")
-        if status & 1 and reason is None and not (status == 1 and self.child.said):
-            return Ending(how=How.EXITED, code=status >> 1)
-        if status & 1 and reason is not None and "crash" not in reason:
-            # Newer versions announce the exit port's write as a shutdown.
+        if status & 1 and not (status == 1 and self.child.said):
             return Ending(how=How.EXITED, code=status >> 1)
         if status:
             return Ending(how=How.ENGINE_CRASHED, detail=f"exit status {status}: {self.child.said}")

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from qemu.qmp import ConnectError, EventListener, ExecInterruptedError, ExecuteError, QMPClient, StateError
+from qemu.qmp import ConnectError, EventListener, ExecInterruptedError, ExecuteError, Message, QMPClient, StateError
 
 from harness.errors import EngineError
 
@@ -17,6 +17,13 @@ PATIENCE = 10.0
 """Seconds that a monitor has for an answer."""
 
 _ERRORS = (ConnectError, ExecuteError, ExecInterruptedError, StateError, OSError, EOFError, TimeoutError)
+
+
+class _Client(QMPClient):
+    """The library's client without its log: each stop of the gdbstub makes two events, some hundreds a second."""
+
+    def _cb_inbound(self, msg: Message) -> Message:
+        return msg
 
 
 class Qmp:
@@ -28,7 +35,7 @@ class Qmp:
 
     def __init__(self, connection: socket.socket) -> None:
         self._loop = asyncio.new_event_loop()
-        self._client = QMPClient("svmconf")
+        self._client = _Client("svmconf")
         # The reason for an ending is judged by us; the library would print a dead engine's EOF as an error.
         self._client.logger.disabled = True
         self._shutdowns = EventListener(("SHUTDOWN",))

@@ -25,15 +25,13 @@ _KEPT = ("rax", "rbx", "rcx", "rdx", "rip", "rsp", "eflags", "efer")
 _PAGE = 0x1000
 _TELLING = (Insn.CPUID, Insn.RDMSR, Insn.WRMSR)  # registers behind the others tell nothing
 
-_OFTEN, _SELDOM = 64, 12
-
 
 def budget(insn: Insn) -> int:
     """After so many executions at one place it is watched no longer: a long run costs no more than a short one.
 
-    Instructions with an operand that matters (which leaf, which MSR) are watched longer than those that repeat.
+    Instructions with an operand that matters (which leaf, which MSR, which VMCB) are watched longer than the others.
     """
-    return _OFTEN if insn in _TELLING else _SELDOM
+    return 64 if insn in _TELLING else 12 if insn is Insn.VMRUN else 4
 
 
 ACCESSES = 8
@@ -58,6 +56,7 @@ class Tracer:
         self.events: list[Event] = []
         self.accesses: list[Access] = []
         self.cut: list[str] = []
+        self.whole: int | None = None
         self.last_vmcb: int | None = None
         self._guard: Guard | None = None
         self._gdb = gdb
@@ -234,6 +233,7 @@ class Tracer:
         guarded = insn is Insn.VMRUN and self._guard is not None
         if self._count[rip] == budget(insn) and not guarded and not self._still_lies_about(insn):
             self._unwatch(rip)
+            self.whole = len(self.events) if self.whole is None else self.whole
             self.cut.append(f"{insn} at {self._image.symbol_at(rip)} after {budget(insn)} times")
 
     def _still_lies_about(self, insn: Insn) -> bool:

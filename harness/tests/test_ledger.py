@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from harness import ledger
+from harness.boot import Boot
 from harness.errors import SvmconfError
 from harness.ledger import Entry, Evidence, Header, Line, Plan, Verdict, Writer
 from harness.machine.ending import Ending, How
@@ -21,6 +22,7 @@ SEEN = Observation(
     engine="e",
     engine_version="1",
     cpu="EPYC",
+    boot=Boot(),
     command=["qemu"],
     image_sha256="0" * 64,
     ended=Ending(how=How.EXITED, code=0x10),

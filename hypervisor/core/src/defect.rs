@@ -13,6 +13,8 @@ macro_rules! defects {
 defects! {
     VENDOR_UNCHECKED = "defect-vendor-unchecked",
     SVM_BIT_UNCHECKED = "defect-svm-bit-unchecked",
+    SVM_UNCHECKED = "defect-svm-unchecked",
+    VM_CR_UNREAD = "defect-vm-cr-unread",
     SVMDIS_IGNORED = "defect-svmdis-ignored",
     SVML_IGNORED = "defect-svml-ignored",
     SVML_ASSUMED = "defect-svml-assumed",

@@ -22,7 +22,7 @@ pub fn enable(save_area: HostPhys) -> Result<SvmLeaf, Refusal> {
     vendor()?;
     svm_bit()?;
     if defect::SVME_TOO_EARLY {
-        vm_cr(SvmFeatures::empty(), save_area)?;
+        vm_cr(features_if_disabled(), save_area)?;
         efer_svme()?;
         let leaf = svm_leaf(max)?;
         vm_hsave_pa(save_area)?;
@@ -83,7 +83,7 @@ fn vendor() -> Result<(), Refusal> {
 fn svm_bit() -> Result<(), Refusal> {
     let ecx = cpuid(LEAF_EXTENDED_FEATURES, 0).ecx;
     let mut verdict = enable::judge_svm(ExtendedFeatures::from_bits_retain(ecx));
-    if defect::SVM_BIT_UNCHECKED {
+    if defect::SVM_BIT_UNCHECKED || defect::SVM_UNCHECKED {
         verdict = Ok(());
     }
     step("cpuid.svm", &verdict).hex("ecx", ecx.into()).emit();
@@ -99,7 +99,7 @@ fn svm_leaf(max_extended: u32) -> Result<SvmLeaf, Refusal> {
     };
     let leaf = raw.map(SvmLeaf::decode);
     let mut verdict = enable::judge_svm_leaf(leaf);
-    if defect::SVM_BIT_UNCHECKED {
+    if defect::SVM_UNCHECKED {
         verdict = Ok(());
     }
     let mut record = step("cpuid.svm-leaf", &verdict);
@@ -120,13 +120,15 @@ fn svm_leaf(max_extended: u32) -> Result<SvmLeaf, Refusal> {
 
 /// Did the firmware disable SVM, and can that be undone?
 fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
+    if defect::VM_CR_UNREAD {
+        return Ok(());
+    }
     let read = try_rdmsr(msr::VM_CR);
     let verdict = match read {
         Ok(value) => judge_vm_cr(VmCr::from_bits_retain(value), features),
         // A processor with SVM has VM_CR. Whoever keeps it from us keeps SVM from us.
         Err(_) => Err(Refusal::DisabledByFirmware),
     };
-    let verdict = if defect::SVM_BIT_UNCHECKED { Ok(()) } else { verdict };
     let record = step("vm-cr", &verdict);
     match read {
         Ok(value) => record.hex("value", value).emit(),
@@ -142,12 +144,22 @@ fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
     verdict
 }
 
+/// While a defect puts VM_CR before the leaf: what the leaf says, if VM_CR makes that matter.
+fn features_if_disabled() -> SvmFeatures {
+    match try_rdmsr(msr::VM_CR) {
+        Ok(value) if VmCr::from_bits_retain(value).contains(VmCr::SVMDIS) => {
+            SvmLeaf::decode(cpuid(LEAF_SVM, 0)).features
+        }
+        _ => SvmFeatures::empty(),
+    }
+}
+
 /// `svm::enable`'s judgement, but for the seeded defects.
 fn judge_vm_cr(value: VmCr, features: SvmFeatures) -> Result<(), Refusal> {
     if defect::SVMDIS_IGNORED {
         return Ok(());
     }
-    if defect::VM_CR_ANY_BIT && !value.is_empty() {
+    if defect::VM_CR_ANY_BIT && !value.is_empty() && !value.contains(VmCr::SVMDIS) {
         return Err(Refusal::DisabledByFirmware);
     }
     let features = match features {

@@ -1,0 +1,90 @@
+"""Every seeded defect turns red exactly the cases that it says, and no other; without one, none is red."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import build, paths
+from harness.boot import Boot
+from harness.cases import Boots, NotRun
+from harness.engines.qemu import Qemu
+from harness.hypervisors.manifest import Manifest, load
+from harness.observation import Observation
+from harness.run import Run
+
+LOOPS = 200  # enough for a defect that shows at every 64th exit
+
+Case = Callable[[Observation], None]
+
+
+def cases() -> Iterator[tuple[str, Case, Boots]]:
+    """Every case that judges a boot of the hypervisor, by its place in ``conformance/``."""
+    for path in sorted((paths.ROOT / "conformance").glob("*/test_*.py")):
+        name = path.relative_to(paths.ROOT).with_suffix("")
+        module = importlib.import_module(".".join(name.parts))
+        for function in vars(module).values():
+            for mark in getattr(function, "pytestmark", ()):
+                if mark.name == "boots" and function.__module__ == module.__name__:
+                    yield f"{'/'.join(name.parts[1:])}::{function.__name__}", function, mark.args[0]
+
+
+def verdicts(qemu: Qemu, manifest: Manifest, folder: Path) -> dict[str, str]:
+    """``red``, ``green`` or ``not run`` for every case, each judged on one CPU model of its kind."""
+    run = Run("tcg", "EPYC", "svmconf", "", folder)
+    seen: dict[tuple[str, str], Observation] = {}
+
+    def observe(boot: Boot, cpu: str) -> Observation:
+        key = boot.model_dump_json(), cpu
+        if key not in seen:
+            here = folder / str(len(seen))
+            here.mkdir()
+            seen[key] = qemu.observe(manifest, boot, cpu, here)
+        return seen[key]
+
+    found: dict[str, str] = {}
+    for name, case, boots in cases():
+        cpu = run.settings(boots)[0].cpu
+        results = [_judge(case, boots, observe(_shorter(boot), cpu)) for boot in boots.variants]
+        found[name] = next((v for v in ("red", "not run") if v in results), "green")
+    return found
+
+
+def _judge(case: Case, boots: Boots, seen: Observation) -> str:
+    assert not seen.ended.engine_at_fault, str(seen.ended)
+    if boots.guest_runs and not seen.guest_ran:
+        return "not run"
+    try:
+        case(seen)
+    except NotRun:
+        return "not run"
+    except AssertionError:
+        return "red"
+    return "green"
+
+
+def _shorter(boot: Boot) -> Boot:
+    return boot if boot.count is None else boot.model_copy(update={"count": min(boot.count, LOOPS)})
+
+
+def test_there_are_cases() -> None:
+    assert len(list(cases())) >= 20
+
+
+def test_without_a_defect_all_is_green(qemu: Qemu, tmp_path: Path) -> None:
+    found = verdicts(qemu, load("svmconf").model_copy(update={"image": build.image()}), tmp_path)
+    assert set(found.values()) == {"green"}, found
+
+
+@pytest.mark.parametrize("defect", sorted(build.defects()))
+def test_defect_turns_red_what_it_says(defect: str, qemu: Qemu, tmp_path: Path) -> None:
+    found = verdicts(qemu, load("svmconf").model_copy(update={"image": build.image(defect)}), tmp_path)
+    assert {name for name, verdict in found.items() if verdict == "red"} == set(build.defects()[defect].turns_red)
+
+
+def test_every_case_is_turned_red_by_a_defect() -> None:
+    turned = {case for defect in build.defects().values() for case in defect.turns_red}
+    assert {name for name, _, _ in cases()} == turned
