@@ -62,6 +62,11 @@ class Fault(BaseModel):
     force: dict[str, tuple[int, int]] = {}
     skip: bool = False
 
+    def applies(self, insn: Insn, registers: dict[str, int]) -> bool:
+        """Whether it is about this instruction with these registers before it."""
+        chosen = registers["rax" if insn is Insn.CPUID else "rcx"] & 0xFFFF_FFFF
+        return self.insn is insn and self.select in (None, chosen)
+
     def __str__(self) -> str:
         where = "" if self.select is None else f" {self.select:#x}"
         if self.skip:

@@ -12,11 +12,12 @@ from harness.errors import DeadlineExceeded, EngineError, ProtocolError
 from harness.hypervisors.manifest import Manifest
 from harness.lab.program import Program, Seen, results
 from harness.machine.ending import Ending, How
-from harness.machine.gdb import Point
+from harness.machine.gdb import Point, Stop
 from harness.machine.image import Image
 from harness.machine.pagewalk import Reach, merged, reach
 from harness.machine.qemu import QemuMachine
 from harness.machine.registers import Registers
+from harness.machine.sabotage import Sabotage
 from harness.machine.trace import Tracer
 from harness.machine.vmcb import Vmcb
 from harness.observation import Observation, Tried
@@ -52,7 +53,7 @@ def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, 
             return f"the console shows {outcome}"
         return None
 
-    ended = _run(machine, tracer, final.take, shown)
+    ended = _run(machine, tracer.handle, final.take, shown)
     if final.registers is None and ended.how in (How.HUNG, How.HALTED, How.EXITED):
         with contextlib.suppress(EngineError, DeadlineExceeded, ProtocolError):
             machine.interrupt()
@@ -97,11 +98,8 @@ def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, 
 
 def watch_program(machine: QemuMachine, image: Image, program: Program) -> Seen:
     """Run the probe to its end and read what it left in RAM."""
-    boot = Boot(faults=program.faults)
-    tracer = Tracer(machine.gdb, image, machine.ram, boot, lambda: None)
-    if program.faults:
-        tracer.arm()
-    ended = _run(machine, tracer, lambda: None, lambda: None)
+    sabotage = Sabotage(machine.gdb, machine.ram, image.symbol("svmconf_step_code"), program.faults)
+    ended = _run(machine, sabotage.handle, lambda: None, lambda: None)
     boot_seconds = time.monotonic() - machine.ready
     steps, under_way = results(image, machine.ram)
     return Seen(
@@ -120,10 +118,13 @@ def watch_program(machine: QemuMachine, image: Image, program: Program) -> Seen:
 
 
 def _run(
-    machine: QemuMachine, tracer: Tracer, at_shutdown: Callable[[], None], shown: Callable[[], str | None]
+    machine: QemuMachine,
+    on_stop: Callable[[Stop], None],
+    at_shutdown: Callable[[], None],
+    shown: Callable[[], str | None],
 ) -> Ending:
     try:
-        return machine.run(tracer.handle, at_shutdown, shown)
+        return machine.run(on_stop, at_shutdown, shown)
     except (EngineError, ProtocolError) as error:
         if machine.child.wait(machine.deadline.sooner(0.5)):
             return Ending(how=How.ENGINE_CRASHED, detail=f"{error}; {machine.child.said}")

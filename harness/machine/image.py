@@ -120,6 +120,13 @@ class Image:
             found.append(int.from_bytes(self.data[header + 28 : header + 32], "little"))
         return sorted(set(found))
 
+    def symbol(self, name: str) -> int:
+        """The address of a symbol; raise :class:`ImageError` when there is none of that name."""
+        for address, known in self._symbols:
+            if known == name:
+                return address
+        raise ImageError(f"{self.path} has no symbol {name}")
+
     def symbol_at(self, address: int) -> str:
         """``name+0x12`` for an address in the image, the bare number when no symbol is known."""
         best: tuple[int, str] | None = None

@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from harness.boot import Boot, Fault, Insn
+from harness.boot import Boot, Insn
 from harness.errors import ProtocolError
 from harness.machine.gdb import Gdb, Point, Stop
 from harness.machine.guard import Guard
 from harness.machine.image import Image
 from harness.machine.ram import Ram
+from harness.machine.sabotage import lie
 from harness.msr import Msr
 from harness.observation import Access, Event
 
@@ -140,7 +141,7 @@ class Tracer:
             where=self._image.symbol_at(rip),
             vmcb=self._vmcb(registers) if insn is Insn.VMRUN else None,
         )
-        fault = self._fault(event)
+        fault = next((fault for fault in self._boot.faults if fault.applies(insn, registers)), None)
         if fault is not None and fault.skip:
             self._gdb.write_register("rip", rip + len(insn.opcodes[0]))
             event = event.model_copy(update={"tampered": True, "after": self._now()})
@@ -149,7 +150,7 @@ class Tracer:
         else:
             self._step(rip)
             if fault is not None:
-                self._lie(fault)
+                lie(self._gdb, fault)
             if insn in _TELLING:
                 event = event.model_copy(update={"tampered": fault is not None, "after": self._now()})
         self.events.append(event)
@@ -196,18 +197,6 @@ class Tracer:
         if self._guard and self._count[vmrun] >= budget(Insn.VMRUN):
             self._unwatch(vmrun)
             self._guard.takes_over(vmrun)
-
-    def _fault(self, event: Event) -> Fault | None:
-        for fault in self._boot.faults:
-            chosen = event.leaf if event.insn is Insn.CPUID else event.msr
-            if fault.insn is event.insn and fault.select in (None, chosen):
-                return fault
-        return None
-
-    def _lie(self, fault: Fault) -> None:
-        registers = self._gdb.registers()
-        for name, (on, off) in fault.force.items():
-            self._gdb.write_register(name, (registers[name] & ~off) | on)
 
     def _now(self) -> dict[str, int]:
         registers = self._gdb.registers()

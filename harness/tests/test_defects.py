@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness import build, paths
+from harness import build
 from harness.boot import Boot
 from harness.cases import Boots, NotRun
 from harness.engines.qemu import Qemu
 from harness.hypervisors.manifest import Manifest, load
 from harness.observation import Observation
 from harness.run import Run
+from harness.tests.suite import cases
 
 LOOPS = 200  # enough for a defect that shows at every 64th exit
 
 Case = Callable[[Observation], None]
-
-
-def cases() -> Iterator[tuple[str, Case, Boots]]:
-    """Every case that judges a boot of the hypervisor, by its place in ``conformance/``."""
-    for path in sorted((paths.ROOT / "conformance").glob("*/test_*.py")):
-        name = path.relative_to(paths.ROOT).with_suffix("")
-        module = importlib.import_module(".".join(name.parts))
-        for function in vars(module).values():
-            for mark in getattr(function, "pytestmark", ()):
-                if mark.name == "boots" and function.__module__ == module.__name__:
-                    yield f"{'/'.join(name.parts[1:])}::{function.__name__}", function, mark.args[0]
 
 
 def verdicts(qemu: Qemu, manifest: Manifest, folder: Path) -> dict[str, str]:
@@ -46,7 +35,7 @@ def verdicts(qemu: Qemu, manifest: Manifest, folder: Path) -> dict[str, str]:
         return seen[key]
 
     found: dict[str, str] = {}
-    for name, case, boots in cases():
+    for name, case, boots in cases("boots"):
         cpu = run.settings(boots)[0].cpu
         results = [_judge(case, boots, observe(_shorter(boot), cpu)) for boot in boots.variants]
         found[name] = next((v for v in ("red", "not run") if v in results), "green")
@@ -71,7 +60,7 @@ def _shorter(boot: Boot) -> Boot:
 
 
 def test_there_are_cases() -> None:
-    assert len(list(cases())) >= 20
+    assert len(list(cases("boots"))) >= 20
 
 
 def test_without_a_defect_all_is_green(qemu: Qemu, tmp_path: Path) -> None:
@@ -87,4 +76,4 @@ def test_defect_turns_red_what_it_says(defect: str, qemu: Qemu, tmp_path: Path) 
 
 def test_every_case_is_turned_red_by_a_defect() -> None:
     turned = {case for defect in build.defects().values() for case in defect.turns_red}
-    assert {name for name, _, _ in cases()} == turned
+    assert {name for name, _, _ in cases("boots")} == turned

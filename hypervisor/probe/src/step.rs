@@ -51,6 +51,8 @@ struct CodePage(UnsafeCell<[u8; CODE_PAGE]>);
 // SAFETY: one processor and no interrupts; written between steps and executed during a step.
 unsafe impl Sync for CodePage {}
 
+/// By name, so that an observer can stop where every step begins.
+#[unsafe(export_name = "svmconf_step_code")]
 static CODE: CodePage = CodePage(UnsafeCell::new([FILL; CODE_PAGE]));
 
 /// Builds the descriptor tables that are loaded while a step runs. To be called before the first step.
