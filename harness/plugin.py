@@ -28,6 +28,7 @@ from harness.errors import EngineError, SvmconfError
 from harness.lab.program import Seen
 from harness.machine.ending import How
 from harness.machine.process import die_with
+from harness.machine.records import Record
 from harness.observation import Observation
 from harness.run import Run, Setting
 from harness.spec import catalogue, expectations
@@ -157,7 +158,8 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     if observation.ended.engine_at_fault:
         raise EngineError(f"{run.engine.name}: {observation.ended}")
     if boots.guest_runs and not observation.guest_ran:
-        raise NotRun(f"no guest ran: the machine {observation.ended}, outcome {observation.outcome or 'unknown'}")
+        says = next((f"; it says: {_words(record)}" for record in observation.of_kind("vmrun.refused")), "")
+        raise NotRun(f"no guest ran: the machine {observation.ended}, outcome {observation.outcome or 'unknown'}{says}")
     yield observation
 
 
@@ -176,6 +178,11 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
     if result.ended.how is not How.EXITED and not result.steps:
         raise EngineError(f"the probe did not run: {result.ended}")
     yield result
+
+
+def _words(record: Record) -> str:
+    """A record's fields for a person."""
+    return ", ".join(f"{k} {v:#x}" if isinstance(v, int) else f"{k} {v}" for k, v in record.fields.items())
 
 
 def _judged(item: pytest.Item, evidence: ledger.Evidence) -> ledger.Evidence:

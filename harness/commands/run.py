@@ -44,7 +44,7 @@ def command(
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise SvmconfError(f"no case matches -k {expression!r}", "pytest conformance --collect-only -q lists them")
     if (run.folder / "ledger.jsonl").exists():
-        publish(run.folder, with_allure)
+        publish(run.folder, f"{run.manifest.name} on {run.engine.name}", with_allure)
     sys.exit(min(int(status), 2))
 
 
@@ -59,12 +59,12 @@ def check(run: Run) -> None:
     Image(manifest.image)
 
 
-def publish(folder: Path, with_allure: bool) -> None:
+def publish(folder: Path, name: str, with_allure: bool) -> None:
     """Generate the Allure report, move the link to the latest run, and say where the reports are."""
     problem: str | None = "left out (--no-allure)"
     if with_allure:
         with console.status("generating the Allure report"):
-            problem = allure.generate(folder / "allure-results", folder / "allure-report")
+            problem = allure.generate(folder / "allure-results", folder / "allure-report", name)
     latest = folder.parent / "latest"
     latest.unlink(missing_ok=True)
     latest.symlink_to(folder.name)

@@ -119,14 +119,17 @@ def generator() -> Path | None:
     return tool if tool.exists() and shutil.which("node") else None
 
 
-def generate(results: Path, report: Path) -> str | None:
-    """Write the report; what went wrong, or ``None``."""
+def generate(results: Path, report: Path, name: str) -> str | None:
+    """Write the report, one HTML file, under the manual's chapters; what went wrong, or ``None``."""
     tool = generator()
     if tool is None:
         return "Allure's generator is not here: it needs Node.js (apt-get install nodejs npm), then ./svmconf run again"
     shutil.rmtree(report, ignore_errors=True)
     done = subprocess.run(
-        [tool, "awesome", "--single-file", "--output", report, results],
+        [
+            *(tool, "awesome", "--single-file", "--group-by", "epic,feature,story"),
+            *("--report-name", name, "--output", report, results),
+        ],
         cwd=report.parent,
         capture_output=True,
         text=True,

@@ -20,6 +20,7 @@ STYLE = {
     Verdict.NOT_RUN: "red",
 }
 _REASONS_SHOWN = 10
+_GAP = 2
 
 
 def show(ledger: Ledger, folder: Path, console: Console | None = None) -> None:
@@ -29,29 +30,29 @@ def show(ledger: Ledger, folder: Path, console: Console | None = None) -> None:
     console.print()
     under_test = header.hypervisor + (f" with defect {header.defect}" if header.defect else "")
     console.print(f"[bold]{under_test}[/] on [bold]{header.engine}[/] ({header.engine_why})", highlight=False)
-    console.print(_table(ledger))
-    for entry in [e for e in ledger.entries if not e.verdict.good][:_REASONS_SHOWN]:
-        console.print(_reason(entry))
-    hidden = sum(not e.verdict.good for e in ledger.entries) - _REASONS_SHOWN
-    if hidden > 0:
-        console.print(f"... and {hidden} more in the reports")
+    console.print(_table(ledger, console.width))
+    reasons = _reasons(ledger)
+    for reason in reasons[:_REASONS_SHOWN]:
+        console.print(reason)
+    if len(reasons) > _REASONS_SHOWN:
+        console.print(f"... and {len(reasons) - _REASONS_SHOWN} more in the reports")
     console.print(Text(ledger.arithmetic(), style="bold green" if ledger.good else "bold red"))
 
 
-def _table(ledger: Ledger) -> Table:
+def _table(ledger: Ledger, width: int) -> Table:
+    sections = list(groups(ledger))
+    rows = [(_verdicts(row), row.claim, _requirements(row)) for group in sections for row in group.rows]
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("claim", ratio=1)
-    table.add_column("requirement", no_wrap=True, style="dim")
-    for group in groups(ledger):
+    left, right = (max(len(row[column]) for row in rows) for column in (0, 2))
+    claim = max(20, width - left - right - 2 * _GAP)  # a line each, whatever the terminal's width
+    table.add_column("verdict", width=left)
+    table.add_column("claim", width=claim, no_wrap=True, overflow="ellipsis")
+    table.add_column("requirement", width=right, style="dim")
+    cells = iter(rows)
+    for group in sections:
         table.add_row("", Text(group.heading, style="bold"), "")
-        for row in group.rows:
-            more = len(row.requirements) - 1
-            table.add_row(
-                _verdicts(row),
-                row.claim,
-                row.requirements[0] + (f" +{more}" if more else "") if row.requirements else "",
-            )
+        for _ in group.rows:
+            table.add_row(*next(cells))
     return table
 
 
@@ -60,9 +61,27 @@ def _verdicts(row: Row) -> Text:
     return Text(", ").join(parts)
 
 
-def _reason(entry: Entry) -> Text:
+def _requirements(row: Row) -> str:
+    more = len(row.requirements) - 1
+    return row.requirements[0] + (f" +{more}" if more else "") if row.requirements else ""
+
+
+def _reasons(ledger: Ledger) -> list[Text]:
+    """Worst first: one for each case and reason, and one for all cases that were not run for the same reason."""
+    found: dict[tuple[Verdict, str, str], list[Entry]] = {}
+    for entry in ledger.entries:
+        if not entry.verdict.good:
+            case = "" if entry.verdict is Verdict.NOT_RUN else entry.function.removeprefix("conformance/")
+            found.setdefault((entry.verdict, case, entry.reason), []).append(entry)
+    worst_first = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_RUN)
+    ordered = sorted(found.items(), key=lambda item: worst_first.index(item[0][0]))
+    return [_reason(verdict, case, reason, entries) for (verdict, case, reason), entries in ordered]
+
+
+def _reason(verdict: Verdict, case: str, reason: str, entries: list[Entry]) -> Text:
+    where = ", ".join(dict.fromkeys(entry.setting for entry in entries if entry.setting)) or "an unknown setting"
+    what = case or f"{len({entry.function for entry in entries})} cases"
     text = Text()
-    text.append(f"{entry.verdict}", style=STYLE[entry.verdict])
-    text.append(f" {entry.function.removeprefix('conformance/')} on {entry.setting or 'an unknown setting'}: ")
-    text.append(entry.reason.splitlines()[0] if entry.reason else "no reason given")
+    text.append(verdict, style=STYLE[verdict])
+    text.append(f" {what} on {where}: {reason.splitlines()[0] if reason else 'no reason given'}")
     return text
