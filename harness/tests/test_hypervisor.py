@@ -1,0 +1,153 @@
+"""Our hypervisor as an image: every way to boot it, its guests, and what it says when things go wrong."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness import build
+from harness.boot import Boot, Fault, Insn
+from harness.engines.qemu import Qemu
+from harness.hypervisors.manifest import Manifest, load
+from harness.machine.ending import How
+from harness.machine.records import Record, RecordReader
+from harness.observation import Observation
+
+MULTIBOOT1 = b"\x02\xb0\xad\x1b"
+
+
+def ours(defect: str = "") -> Manifest:
+    return load("svmconf").model_copy(update={"image": build.image(defect)})
+
+
+def record(seen: Observation, kind: str) -> Record:
+    found = list(seen.of_kind(kind))
+    assert found, f"no record {kind}: {seen.console}"
+    return found[0]
+
+
+def run_plain(qemu: Qemu, folder: Path, *boot: str) -> list[Record]:
+    """Boot without our own machinery, since it boots by ``-kernel`` only; the records from port E9h."""
+    log = folder / "e9.log"
+    command = [
+        *(str(qemu.binary), "-machine", "pc", "-cpu", "EPYC", "-m", "128", "-nodefaults", "-vga", "none"),
+        *("-display", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
+        *("-debugcon", f"file:{log}", *boot),
+    ]
+    done = subprocess.run(command, capture_output=True, timeout=60)
+    assert done.returncode == 0x10 << 1 | 1, done.stderr
+    reader = RecordReader()
+    reader.feed(log.read_bytes())
+    assert not reader.damage
+    return reader.records
+
+
+def test_boots_by_multiboot_1(qemu: Qemu, tmp_path: Path) -> None:
+    seen = qemu.observe(ours(), Boot(guest="hello"), "EPYC", tmp_path)
+    assert record(seen, "boot").fields["protocol"] == "multiboot1"
+    assert record(seen, "boot").fields["cmdline"] == "guest=hello"
+    assert seen.outcome == "guest-finished" and not seen.damage
+
+
+def test_boots_by_pvh(qemu: Qemu, tmp_path: Path) -> None:
+    """QEMU takes the PVH note when there is no multiboot header."""
+    image = build.image().read_bytes()
+    assert image.count(MULTIBOOT1, 0, 8192 + 4096) == 1
+    copy = tmp_path / "pvh.elf"
+    copy.write_bytes(image.replace(MULTIBOOT1, bytes(4), 1))
+    records = run_plain(qemu, tmp_path, "-kernel", str(copy), "-append", "guest=long64")
+    assert records[0].fields["protocol"] == "pvh" and records[0].fields["cmdline"] == "guest=long64"
+
+
+@pytest.mark.parametrize("protocol", ["multiboot", "multiboot2"])
+def test_boots_by_grub(protocol: str, qemu: Qemu, tmp_path: Path) -> None:
+    missing = [tool for tool in ("grub-mkrescue", "xorriso", "mformat") if shutil.which(tool) is None]
+    if missing or not Path("/usr/lib/grub/i386-pc").is_dir():
+        pytest.skip(
+            f"needs {', '.join(missing) or 'grub-pc-bin'}: apt-get install grub-pc-bin grub-common xorriso mtools"
+        )
+    tree = tmp_path / "tree"
+    (tree / "boot" / "grub").mkdir(parents=True)
+    shutil.copy(build.image(), tree / "boot" / "hypervisor.elf")
+    (tree / "boot" / "grub" / "grub.cfg").write_text(f"{protocol} /boot/hypervisor.elf guest=hidden\nboot\n")
+    iso = tmp_path / "it.iso"
+    grub = ["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--fonts=", "--locales=", "--themes=", "-o", str(iso), str(tree)]
+    subprocess.run(grub, check=True, capture_output=True)
+    records = run_plain(qemu, tmp_path, "-cdrom", str(iso))
+    assert records[0].fields["protocol"] == protocol.replace("multiboot", "multiboot1").replace("12", "2")
+    assert records[0].fields["cmdline"] == "guest=hidden"
+
+
+@pytest.mark.parametrize("cpu", ["EPYC", "qemu64"])
+@pytest.mark.parametrize(
+    ("guest", "outcome"),
+    [
+        ("hello", "guest-finished"),
+        ("long64", "guest-finished"),
+        ("mixed", "guest-finished"),
+        ("halt", "guest-halted"),
+        ("triple", "guest-shutdown"),
+        ("stray", "guest-memory-violation"),
+        ("odd", "unhandled-exit"),
+    ],
+)
+def test_guests_end_as_they_must(guest: str, outcome: str, cpu: str, qemu: Qemu, tmp_path: Path) -> None:
+    seen = qemu.observe(ours(), Boot(guest=guest, count=20), cpu, tmp_path)
+    assert (seen.ended.how, seen.outcome) == (How.EXITED, outcome), seen.console
+    assert not seen.damage and record(seen, "outcome").fields["name"] == outcome
+    if guest == "hello":
+        assert seen.witness["HELLO"].value == 16
+        assert sum("hello" in str(r.fields["text"]).lower() for r in seen.of_kind("guest.print")) == 2
+    if guest == "long64":
+        assert seen.witness["EFER"].value & 0x500 == 0x500 and seen.witness["CR0"].value & 0x8000_0001 == 0x8000_0001
+    if guest == "odd":
+        assert record(seen, "exit").fields["name"] == "RDPMC"
+
+
+def test_shadow_paging_can_be_asked_for(qemu: Qemu, tmp_path: Path) -> None:
+    seen = qemu.observe(ours(), Boot(guest="long64", words=("npt=off",)), "EPYC", tmp_path)
+    assert seen.outcome == "guest-finished"
+    assert record(seen, "paging").fields["mode"] == "shadow"
+    assert seen.vmruns()[0][1]["nested_control"] == 0
+
+
+@pytest.mark.parametrize("line", ["guest=nobody", "count=many", "npt=maybe", "nonsense"])
+def test_bad_command_line_is_refused(line: str, qemu: Qemu, tmp_path: Path) -> None:
+    seen = qemu.observe(ours(), Boot(words=(line,)), "EPYC", tmp_path)
+    assert seen.outcome == "bad-command-line" and not seen.svm_executed()
+
+
+@pytest.mark.parametrize(
+    ("defect", "how", "rule", "field"),
+    [
+        ("bad-rax", "gp", "SVM-15.5.1-004", "rAX"),
+        ("rax-beyond", "gp", "SVM-15.5.1-005", "rAX"),
+        ("no-vmrun-intercept", "invalid", "SVM-15.5.1-C-017", None),
+        ("asid-zero", "invalid", "SVM-15.5.1-C-022", None),
+    ],
+)
+def test_refused_vmrun_is_explained(
+    defect: str, how: str, rule: str, field: str | None, qemu: Qemu, tmp_path: Path
+) -> None:
+    """This is where the person who began this got stuck: the rule is named, with the value that breaks it."""
+    seen = qemu.observe(ours(defect), Boot(guest="hello"), "EPYC", tmp_path)
+    assert seen.outcome == ("vmrun-gp" if how == "gp" else "vmrun-invalid")
+    refused = record(seen, "vmrun.refused").fields
+    assert (refused["how"], refused["rule"]) == (how, rule)
+    assert field is None or refused["field"] == field
+    rax = seen.executed(Insn.VMRUN)[0].before["rax"]
+    assert how == "invalid" or refused["value"] == rax
+
+
+def test_unexpected_exception_is_a_record(qemu: Qemu, tmp_path: Path) -> None:
+    """The host is sent astray to unmapped memory: #PF with its address, and an exit, not a hang."""
+    astray = Fault(insn=Insn.CPUID, select=0x8000_000A, force={"rip": (1 << 40, 0)})
+    seen = qemu.observe(ours(), Boot(faults=(astray,)), "EPYC", tmp_path)
+    assert seen.outcome == "exception"
+    fields = record(seen, "exception").fields
+    assert fields["vector"] == 14 and fields["rip"] == fields["cr2"]
+    assert isinstance(fields["cr2"], int) and fields["cr2"] >> 40 == 1
+    assert {"error", "cs", "rsp", "rflags", "rax", "r15"} <= set(fields)
