@@ -67,3 +67,7 @@ def main() -> None:
             raise
         click.echo(f"svmconf: {error.strerror or error}: {error.filename or ''} (--debug shows where)", err=True)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

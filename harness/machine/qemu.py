@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from harness import paths
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError, SvmconfError
 from harness.machine.ending import Ending, How
@@ -48,7 +47,6 @@ class QemuMachine:
         self._debug = folder / "debugcon.log"
         self._log = folder / "engine.log"
         self._seen = {self._serial: 0, self._debug: 0}
-        self._ram_file = paths.scratch() / f"svmconf-{folder.name}-{id(self):x}.ram"
         self._closing = contextlib.ExitStack()
         try:
             self._start(command, memory)
@@ -58,9 +56,8 @@ class QemuMachine:
 
     def _start(self, command: Sequence[str], memory: int) -> None:
         size = memory << 20
-        self._ram_file.touch()
-        self._closing.callback(self._ram_file.unlink, missing_ok=True)
-        self.ram = self._closing.enter_context(Ram(self._ram_file, size))
+        self.ram = self._closing.enter_context(Ram(size))
+        ram_file = f"/proc/self/fd/{self.ram.descriptor}"
         ours_qmp, theirs_qmp = socket.socketpair()
         ours_gdb, theirs_gdb = socket.socketpair()
         self._closing.callback(ours_qmp.close)
@@ -68,7 +65,7 @@ class QemuMachine:
         self.command = [
             *command,
             *("-m", f"{memory}M"),
-            *("-object", f"memory-backend-file,id=ram,size={memory}M,mem-path={self._ram_file},share=on"),
+            *("-object", f"memory-backend-file,id=ram,size={memory}M,mem-path={ram_file},share=on"),
             *("-debugcon", f"file:{self._debug}", "-serial", f"file:{self._serial}"),
             *("-d", "cpu_reset", "-D", str(self._log)),
             "-no-shutdown",  # pause instead, so that the last state can be read
@@ -77,7 +74,9 @@ class QemuMachine:
         ]
         with theirs_qmp, theirs_gdb:
             self.child = Child(
-                self.command, self.folder / "stderr.log", pass_fds=(theirs_qmp.fileno(), theirs_gdb.fileno())
+                self.command,
+                self.folder / "stderr.log",
+                pass_fds=(theirs_qmp.fileno(), theirs_gdb.fileno(), self.ram.descriptor),
             )
         self._closing.callback(self.child.kill)
         try:
@@ -211,7 +210,7 @@ class QemuMachine:
     # The end of it
 
     def close(self) -> None:
-        """End it and remove the guest's RAM; harmless when done before."""
+        """End it and give the guest's RAM back; harmless when done before."""
         self._closing.close()
 
     def __enter__(self) -> QemuMachine:

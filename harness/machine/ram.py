@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import mmap
+import os
 import struct
-from pathlib import Path
 from types import TracebackType
 
 
@@ -12,13 +12,16 @@ class Ram:
     """Guest-physical memory below the end of RAM; readable while the machine runs and after it ended.
 
     Addresses are guest-physical, sizes in bytes. Reading beyond the end raises :class:`ValueError`.
+
+    It is a file without a name, so that nothing of it is left however we end; an engine that inherits ``descriptor``
+    opens it as ``/proc/self/fd/N``.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, size: int) -> None:
         self.size = size
-        with path.open("r+b") as file:
-            file.truncate(size)
-            self._map = mmap.mmap(file.fileno(), size)
+        self.descriptor = os.memfd_create("svmconf-ram")
+        os.ftruncate(self.descriptor, size)
+        self._map = mmap.mmap(self.descriptor, size)
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes at a physical address."""
@@ -37,3 +40,4 @@ class Ram:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._map.close()
+        os.close(self.descriptor)

@@ -66,7 +66,7 @@ def _result(entry: Entry, ledger: Ledger, folder: Path) -> TestResult:
     identity = f"{entry.function} {entry.engine} {entry.cpu} {entry.variant}"
     return TestResult(
         uuid=str(uuid.uuid5(_NAMESPACE, f"{ledger.header.run} {entry.case}")),
-        name=entry.claim or entry.case,
+        name=f"{entry.claim or entry.case} [{entry.setting}]",
         fullName=entry.function.replace("/", ".").replace("::", "#"),
         historyId=hashlib.md5(identity.encode(), usedforsecurity=False).hexdigest(),
         testCaseId=hashlib.md5(entry.function.encode(), usedforsecurity=False).hexdigest(),

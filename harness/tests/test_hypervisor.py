@@ -74,7 +74,17 @@ def test_boots_by_grub(protocol: str, qemu: Qemu, tmp_path: Path) -> None:
     shutil.copy(build.image(), tree / "boot" / "hypervisor.elf")
     (tree / "boot" / "grub" / "grub.cfg").write_text(f"{protocol} /boot/hypervisor.elf guest=hidden\nboot\n")
     iso = tmp_path / "it.iso"
-    grub = ["grub-mkrescue", "-d", "/usr/lib/grub/i386-pc", "--fonts=", "--locales=", "--themes=", "-o", str(iso), str(tree)]
+    grub = [
+        "grub-mkrescue",
+        "-d",
+        "/usr/lib/grub/i386-pc",
+        "--fonts=",
+        "--locales=",
+        "--themes=",
+        "-o",
+        str(iso),
+        str(tree),
+    ]
     subprocess.run(grub, check=True, capture_output=True)
     records = run_plain(qemu, tmp_path, "-cdrom", str(iso))
     assert records[0].fields["protocol"] == protocol.replace("multiboot", "multiboot1").replace("12", "2")

@@ -1,0 +1,85 @@
+"""The command line as a person meets it: one clear line for each mistake, a console that can be left."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from harness import build, paths
+
+SVMCONF = [sys.executable, "-m", "harness.cli"]
+
+
+def svmconf(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SVMCONF, *arguments], cwd=paths.ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "says", "way_out"),
+    [
+        (("run", "--cpu", "nope"), {}, "has no CPU model 'nope'", "it has:"),
+        (("run", "--engine", "nope"), {}, "no engine 'nope'", "one of: auto, tcg, kvm"),
+        (("run", "--hypervisor", "nope"), {}, "no hypervisor manifest 'nope'", "one of: svmconf"),
+        (("run", "--defect", "nope"), {}, "no seeded defect 'nope'", "one of: vendor-unchecked"),
+        (("run", "--out", "/proc/nope"), {}, "cannot write reports to /proc", "--out DIR"),
+        (("run",), {"SVMCONF_QEMU": "/nonexistent"}, "no QEMU: /nonexistent", "apt-get install"),
+        (("run",), {"SVMCONF_QEMU": "/bin/true"}, "/bin/true is no QEMU", ""),
+        (("shell", "--guest", "nope"), {}, "offers no guest 'nope'", "it offers: hello"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: tuple[str, ...], env: dict[str, str], says: str, way_out: str) -> None:
+    done = svmconf(*arguments, **env)
+    assert done.returncode == 2
+    lines = done.stderr.strip().splitlines()
+    assert says in lines[0] and len(lines) == (2 if way_out else 1), done.stderr
+    assert way_out in lines[-1]
+
+
+def test_text_file_as_image(tmp_path: Path) -> None:
+    (tmp_path / "image").write_text("I am no kernel.\n")
+    manifest = tmp_path / "it.toml"
+    manifest.write_text("name = 'it'\nimage = 'image'\n")
+    done = svmconf("run", "--hypervisor", str(manifest), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "is no bootable image" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_doctor_tells_what_there_is() -> None:
+    done = svmconf("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "engine: qemu-" in done.stdout and "KVM with SVM" in done.stdout
+
+
+def shell(guest: str) -> pexpect.spawn[bytes]:
+    build.image()
+    return pexpect.spawn(SVMCONF[0], [*SVMCONF[1:], "shell", "--guest", guest], cwd=str(paths.ROOT), timeout=60)
+
+
+def test_shell_shows_the_console() -> None:
+    console = shell("hello")
+    console.expect("QMP +/[^\r]+")
+    console.expect("gdbstub +/[^\r]+")
+    console.expect("@rec .* outcome name=guest-finished")
+    console.expect("ended with exit status 33")
+    console.expect(pexpect.EOF)
+    console.close()
+
+
+def test_shell_can_be_left() -> None:
+    console = shell("halt")
+    console.expect("gdbstub +(/[^\r]+)")
+    assert isinstance(console.match, re.Match)
+    socket = Path(console.match[1].decode())
+    console.expect("Ctrl-] leaves")
+    console.send("\x1d")
+    console.expect(pexpect.EOF)
+    console.close()
+    assert not socket.exists()
