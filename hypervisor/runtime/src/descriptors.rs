@@ -40,6 +40,8 @@ const STACK_DEPTH: usize = 3;
 struct Stack<const SIZE: usize>([u8; SIZE]);
 
 impl<const SIZE: usize> Stack<SIZE> {
+    const EMPTY: Self = Self([0; SIZE]);
+
     fn top(stack: *const Self) -> VirtAddr {
         VirtAddr::from_ptr(stack) + SIZE as u64
     }
@@ -52,8 +54,8 @@ struct Fixed<T>(UnsafeCell<T>);
 // (with interrupts off; an NMI does not nest stacks).
 unsafe impl<T> Sync for Fixed<T> {}
 
-static EXCEPTION_STACK: Fixed<Stack<{ STACK_STEP * STACK_DEPTH }>> = Fixed(UnsafeCell::new(Stack([0; _])));
-static NMI_STACK: Fixed<Stack<STACK_STEP>> = Fixed(UnsafeCell::new(Stack([0; _])));
+static EXCEPTION_STACK: Fixed<Stack<{ STACK_STEP * STACK_DEPTH }>> = Fixed(UnsafeCell::new(Stack::EMPTY));
+static NMI_STACK: Fixed<Stack<STACK_STEP>> = Fixed(UnsafeCell::new(Stack::EMPTY));
 static TASK: Fixed<TaskStateSegment> = Fixed(UnsafeCell::new(TaskStateSegment::new()));
 static GDT: Fixed<GlobalDescriptorTable> = Fixed(UnsafeCell::new(GlobalDescriptorTable::new()));
 static IDT: Fixed<[Gate; VECTORS]> = Fixed(UnsafeCell::new([Gate::ABSENT; VECTORS]));
