@@ -52,7 +52,8 @@ class Fault(BaseModel):
 
     ``select`` is the MSR (ECX) or CPUID leaf (EAX) it applies to; ``None`` for every one. ``force`` holds, per
     register, the bits to set and the bits to clear in what the instruction returned. With ``skip`` the instruction is
-    passed over as if it were a NOP: a seeded defect of the *engine*, for cases that judge engines.
+    passed over as if it were a NOP: a seeded defect of the *engine*, for cases that judge engines. ``spare`` is how
+    many executions are left alone first.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,6 +62,7 @@ class Fault(BaseModel):
     select: int | None = None
     force: dict[str, tuple[int, int]] = {}
     skip: bool = False
+    spare: int = 0
 
     def applies(self, insn: Insn, registers: dict[str, int]) -> bool:
         """Whether it is about this instruction with these registers before it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -13,6 +14,7 @@ from harness.errors import SvmconfError
 _COMMANDS = {
     "run": "boot a hypervisor, check it against the manual, write the report",
     "test": "run every test of the project",
+    "report": "write the reports of a run again, or of one that was killed",
     "doctor": "tell what this machine offers, and what is missing",
     "shell": "boot a hypervisor and give you its console",
     "build": "build the hypervisor and the probe",
@@ -47,6 +49,8 @@ def cli(debug: bool) -> None:
 def main() -> None:
     """The entry point: errors are one line with the way out; a traceback only with --debug."""
     debug = "--debug" in sys.argv
+    for number in (signal.SIGTERM, signal.SIGHUP):  # leave as for Ctrl-C: cleaning up behind us
+        signal.signal(number, lambda caught, _frame: sys.exit(128 + caught))
     try:
         sys.exit(cli(standalone_mode=False))
     except click.ClickException as error:
@@ -65,7 +69,8 @@ def main() -> None:
     except OSError as error:
         if debug:
             raise
-        click.echo(f"svmconf: {error.strerror or error}: {error.filename or ''} (--debug shows where)", err=True)
+        where = f": {error.filename}" if error.filename else ""
+        click.echo(f"svmconf: {error.strerror or error}{where} (--debug shows more)", err=True)
         sys.exit(2)
 
 

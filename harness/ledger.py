@@ -177,6 +177,7 @@ def merge(folder: Path) -> Ledger | None:
     if ledger is None or not ledger.planned:
         return None
     whole = folder / "ledger.jsonl"
+    (folder / "ledger.draft").unlink(missing_ok=True)
     draft = Writer(folder / "ledger.draft")
     draft.write(ledger.header)
     draft.write(Plan(cases=ledger.planned))

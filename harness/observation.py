@@ -101,7 +101,8 @@ class Observation(_Plain):
     """Everything that one boot of a hypervisor showed.
 
     The trace leaves nothing out up to event ``trace_whole``; then places that execute again and again are watched no
-    longer (``trace_cut`` names them).
+    longer (``trace_cut`` names them). ``host`` are the registers at the first VMRUN, ``final`` those at the end, which
+    may be a guest's.
     """
 
     engine: str
@@ -122,6 +123,7 @@ class Observation(_Plain):
     guarded: tuple[int, int] | None = None
     guarded_vmruns: int = 0
     final: Registers | None = None
+    host: Registers | None = None
     vmcb: Blob | None = None
     mappings: list[Mapping] = []
     tables: list[int] = []
@@ -134,6 +136,10 @@ class Observation(_Plain):
     def executed(self, *insns: Insn) -> list[Event]:
         """The events of these instructions, in order."""
         return [e for e in self.trace if e.insn in insns]
+
+    def given_up(self, *insns: Insn) -> list[str]:
+        """Places of these instructions that were watched no longer at some point: what they did then is not known."""
+        return [cut for cut in self.trace_cut if any(cut.startswith(f"{insn} at") for insn in insns)]
 
     def svm_executed(self) -> list[Event]:
         """The events of any instruction that needs SVM."""
@@ -161,8 +167,14 @@ class Observation(_Plain):
 
     @property
     def hsave(self) -> int | None:
-        """What VM_HSAVE_PA holds after the last WRMSR to it that did not fault; ``None`` if there was none."""
-        return next((e.written for e in reversed(self.wrote(Msr.VM_HSAVE_PA)) if e.completed), None)
+        """What VM_HSAVE_PA held at the last VMRUN that was watched; without one, what was written last, if anything."""
+        value = at_vmrun = None
+        for event in self.trace:
+            if event.insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed:
+                value = event.written
+            elif event.insn is Insn.VMRUN:
+                at_vmrun = value
+        return value if at_vmrun is None else at_vmrun
 
     def vmruns(self) -> list[tuple[Event, Vmcb]]:
         """The watched VMRUNs whose rAX pointed into RAM, with the VMCB that they found there."""
@@ -186,10 +198,11 @@ class Observation(_Plain):
             pages["MSRPM"] = (vmcb.msrpm_base, 0x2000)
         for number, table in enumerate(self.tables):
             pages[f"guest's page table {number}"] = (table, 0x1000)
-        if self.final is not None:
-            pages["host page table root"] = (self.final["cr3"] & ~0xFFF, 0x1000)
-            pages["host stack"] = (self.final["rsp"] & ~0xFFF, 0x1000)
-            for name, (base, limit) in self.final.tables.items():
-                if limit and base:
+        if self.host is not None:
+            pages["host page table root"] = (self.host["cr3"] & ~0xFFF, 0x1000)
+            pages["host stack"] = (self.host["rsp"] & ~0xFFF, 0x1000)
+            for name in ("gdt", "idt"):  # TR and LDTR are the guest's already (VMLOAD)
+                base, limit = self.host.tables.get(name, (0, 0))
+                if base:
                     pages[f"host {name.upper()}"] = (base, limit + 1)
         return pages

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from harness import ledger, paths
+from harness import build, ledger, paths
 from harness.cases import Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
 from harness.lab.program import Seen
@@ -36,6 +36,7 @@ from harness.spec import catalogue, expectations
 _RUN = pytest.StashKey[Run]()
 _EVIDENCE = pytest.StashKey[str]()
 _WRITTEN = pytest.StashKey[set[str]]()
+_TROUBLE = pytest.StashKey[str]()
 _WRITER = pytest.StashKey[ledger.Writer]()
 LEDGER = pytest.StashKey[ledger.Ledger]()
 
@@ -69,8 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
         option.engine, option.cpu, option.hypervisor, option.defect, Path(option.out).resolve() / name
     )
     if config.getoption("numprocesses", None):
-        # In a worker this would be an internal error; here it is one line.
+        # In a worker these would be internal errors; here they are one line.
         try:
+            config.stash[_RUN].check()
             config.stash[_RUN].make_folder()
         except SvmconfError as error:
             raise pytest.UsageError(str(error)) from error
@@ -137,7 +139,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture
 def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     """The observation of the boot that the case's ``@boots`` asks for."""
-    setting: Setting = request.param
+    setting = _possible(request.param)
     boots = setting.what
     assert isinstance(boots, Boots)
     boot = boots.variants[setting.variant]
@@ -166,11 +168,15 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
 @pytest.fixture
 def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
     """The observation of the program that the case's ``@executes`` asks for."""
-    setting: Setting = request.param
+    setting = _possible(request.param)
     executes = setting.what
     assert isinstance(executes, Executes)
     name, program = executes.variants[setting.variant]
     run = request.config.stash[_RUN]
+    try:
+        build.probe()
+    except SvmconfError as error:
+        pytest.skip(f"the probe cannot be built: {error}")
     result = _judged(request.node, run.execute(name, program, setting.cpu)).seen
     assert result is not None
     if result.ended.engine_at_fault:
@@ -178,6 +184,13 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
     if result.ended.how is not How.EXITED and not result.steps:
         raise EngineError(f"the probe did not run: {result.ended}")
     yield result
+
+
+def _possible(setting: Setting) -> Setting:
+    """The setting, unless it says that no chosen CPU model will do."""
+    if not setting.cpu:
+        pytest.skip(f"none of the CPU models will do, it takes {setting.what.cpus.value}")
+    return setting
 
 
 def _words(record: Record) -> str:
@@ -278,7 +291,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     from harness.report import write_all
 
-    write_all(merged, run.folder)
+    try:
+        write_all(merged, run.folder)
+    except OSError as error:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        config.stash[_TROUBLE] = f"the reports could not be written to {run.folder}: {error.strerror}"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -287,7 +304,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if merged is not None:
         from harness.report import terminal
 
-        terminal.show(merged, config.stash[_RUN].folder)
+        terminal.show(merged)
+        if _TROUBLE in config.stash:
+            terminalreporter.write_line(config.stash[_TROUBLE], red=True)
 
 
 def _setting(item: pytest.Item) -> Setting | None:

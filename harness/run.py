@@ -19,6 +19,7 @@ from harness.engines.base import CpuModel, Engine
 from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
 from harness.lab.program import Program
+from harness.machine.image import Image
 
 DEFAULT_CPUS = {"tcg": ("EPYC", "qemu64"), "kvm": ("host",)}
 """What ``--cpu`` means when it is not given: one model with nested paging, one without."""
@@ -71,6 +72,12 @@ class Run:
             raise SvmconfError("--defect goes with our own hypervisor only")
         return manifest
 
+    def check(self) -> None:
+        """Look everything up; raise :class:`SvmconfError` naming what is missing or wrong."""
+        _ = self.cpus
+        if self.hypervisor != "svmconf":  # ours is built when it is needed
+            Image.load(self.manifest.image)
+
     def built_manifest(self) -> manifests.Manifest:
         """The manifest with its image in place: ours is built when it is out of date."""
         if self.hypervisor != "svmconf":
@@ -92,11 +99,8 @@ class Run:
 
     def settings(self, what: Boots | Executes) -> list[Setting]:
         """Every setting of a case, in a stable order."""
-        return [
-            Setting(what, variant, self.engine.name, cpu)
-            for cpu in self._cpus_for(what.cpus)
-            for variant in range(len(what.variants))
-        ]
+        cpus = self._cpus_for(what.cpus) or [""]  # a setting that is skipped and says why
+        return [Setting(what, variant, self.engine.name, cpu) for cpu in cpus for variant in range(len(what.variants))]
 
     def _cpus_for(self, wanted: Cpus) -> list[str]:
         models = {cpu: self.engine.cpu(cpu) for cpu in self.cpus}
@@ -172,7 +176,9 @@ class Run:
             evidence = make(id, folder)
             came = evidence.observation or evidence.seen
             if came is not None and not came.ended.engine_at_fault:
-                kept.write_text(evidence.model_dump_json())
+                draft = folder / "evidence.draft"
+                draft.write_text(evidence.model_dump_json())
+                draft.replace(kept)
         return evidence
 
 

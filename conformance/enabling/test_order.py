@@ -22,11 +22,13 @@ def before_enabling(seen: Observation) -> list[Event]:
 @boots()
 def test_vm_cr_is_read_first(seen: Observation) -> None:
     """VM_CR is read before EFER.SVME is set."""
-    assert any(e.insn is Insn.RDMSR and e.msr == Msr.VM_CR for e in before_enabling(seen))
+    read = [e for e in before_enabling(seen) if e.insn is Insn.RDMSR and e.msr == Msr.VM_CR]
+    assert read, "EFER.SVME was set and VM_CR had not been read"
 
 
 @requirement("SVM-15.4-015")
 @boots()
 def test_features_are_read_first(seen: Observation) -> None:
     """Fn8000_000A (revision, ASIDs, features) is read before EFER.SVME is set."""
-    assert any(e.insn is Insn.CPUID and e.leaf == CPUID_SVM for e in before_enabling(seen))
+    read = [e for e in before_enabling(seen) if e.insn is Insn.CPUID and e.leaf == CPUID_SVM]
+    assert read, "EFER.SVME was set and Fn8000_000A had not been read"

@@ -1,6 +1,6 @@
 """VM_CR.SVMDIS set: firmware has switched SVM off. TCG has no VM_CR, so its value is injected."""
 
-from conformance.evidence import svm_was_never_enabled
+from conformance.evidence import looked_at_the_processor, svm_was_never_enabled
 from conformance.faults import svml, vm_cr
 from harness.boot import Boot
 from harness.cases import boots, requirement
@@ -35,6 +35,7 @@ def test_with_svml_a_key_may_unlock_it(seen: Observation) -> None:
 @boots(*FIRMWARE, *WITH_KEY)
 def test_nothing_is_enabled_while_it_is_set(seen: Observation) -> None:
     """With SVMDIS=1 EFER.SVME stays 0, no SVM instruction runs, VM_HSAVE_PA is not written."""
+    looked_at_the_processor(seen)
     assert any(event.tampered for event in seen.trace), "VM_CR was never read: SVMDIS cannot have been looked at"
     svm_was_never_enabled(seen)
 
@@ -43,5 +44,6 @@ def test_nothing_is_enabled_while_it_is_set(seen: Observation) -> None:
 @boots(Boot(name="others", faults=(vm_cr(VmCr.LOCK | VmCr.DIS_A20M | VmCr.R_INIT | VmCr.DPD),)))
 def test_other_bits_do_not_forbid_svm(seen: Observation) -> None:
     """With every bit of VM_CR set but SVMDIS, SVM may be enabled, and is."""
+    looked_at_the_processor(seen)
     assert any(event.tampered for event in seen.trace), "VM_CR was never read"
     assert seen.first_svme() is not None, f"EFER.SVME was never set: the machine {seen.ended}"

@@ -39,10 +39,12 @@ def command(hypervisor: str, engine: str, cpu: str, defect: str, guest: str | No
         console = run.engine.console(manifest, Boot(guest=guest, count=count), model, Path(folder))
         click.echo(f"{manifest.name} on {run.engine.description}, CPU {model}")
         click.echo(f"QMP     {console.qmp}\ngdbstub {console.gdb}\nCtrl-] leaves\n")
-        _interact(console.command)
+        code = _interact(console.command)
+    click.echo(f"\n{_ending(manifest, code)}")
 
 
-def _interact(command: list[str]) -> None:
+def _interact(command: list[str]) -> int | None:
+    """The exit status; ``None`` when the person left or a signal ended it."""
     child = pexpect.spawn(command[0], command[1:], timeout=None)
     try:
         if sys.stdin.isatty():
@@ -52,4 +54,11 @@ def _interact(command: list[str]) -> None:
             child.expect(pexpect.EOF)
     finally:
         child.close(force=True)
-    click.echo(f"\nended with exit status {child.exitstatus if child.exitstatus is not None else child.signalstatus}")
+    return child.exitstatus
+
+
+def _ending(manifest: manifests.Manifest, status: int | None) -> str:
+    if status is None:
+        return "left"
+    outcome = manifest.outcome_of(status >> 1, "") if status & 1 else None
+    return f"ended with exit status {status}" + (f": {outcome}" if outcome else "")

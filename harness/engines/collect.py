@@ -32,7 +32,7 @@ _NO_FAULT = 0xFFFF_FFFF
 
 
 class _Final:
-    """The state just before the software wrote to the exit port, or when it was stopped."""
+    """The state just before the software wrote to the exit port, or when it was stopped: possibly a guest's."""
 
     def __init__(self, machine: QemuMachine) -> None:
         self.machine = machine
@@ -41,11 +41,15 @@ class _Final:
     def take(self) -> None:
         self.registers = self.machine.registers()
 
+    def take_at_exit(self) -> None:
+        self.machine.exit_port_written = True
+        self.take()
+
 
 def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, breakpoints: Point) -> Observation:
     """Run a hypervisor to its end, watching. Engine, version and CPU are for the engine to fill in."""
     final = _Final(machine)
-    tracer = Tracer(machine.gdb, image, machine.ram, boot, final.take, breakpoints)
+    tracer = Tracer(machine.gdb, image, machine.ram, boot, final.take_at_exit, machine.registers, breakpoints)
     tracer.arm()
 
     def shown() -> str | None:
@@ -64,7 +68,7 @@ def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, 
     if ended.how is How.EXITED and (outcome or "").startswith("refused."):
         ended = ended.model_copy(update={"how": How.REFUSED, "detail": outcome})
     vmcb = machine.ram.read(tracer.last_vmcb, 0x1000) if tracer.last_vmcb is not None else None
-    reached = _reach(machine, vmcb, final.registers)
+    reached = _reach(machine, vmcb, tracer.host)
     mappings = merged(reached.mappings)
     return Observation(
         engine="",
@@ -85,6 +89,7 @@ def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, 
         guarded=tracer.guarded,
         guarded_vmruns=tracer.guarded_vmruns,
         final=final.registers,
+        host=tracer.host,
         vmcb=vmcb,
         mappings=mappings,
         tables=reached.tables,

@@ -17,12 +17,14 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from harness import paths
 from harness.boot import Boot
@@ -35,6 +37,15 @@ def _compiles(pattern: str) -> str:
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from error
     return pattern
+
+
+def _problem(problem: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in problem["loc"]) or "the file"
+    if problem["type"] != "extra_forbidden":
+        return f"{place}: {problem['msg']}"
+    key = str(problem["loc"][-1])
+    near = difflib.get_close_matches(key, (*Manifest.model_fields, *Outcome.model_fields), 1)
+    return f"unknown key {place}" + (f", did you mean {near[0]}?" if near else "")
 
 
 class Outcome(BaseModel):
@@ -113,7 +124,7 @@ def load(name: str) -> Manifest:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ManifestError(f"{path}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ManifestError(f"{path}: {place}: {first['msg']}", f"{error.error_count()} problem(s) in it") from error
+        # An unknown key comes first: it is why another seems to be missing.
+        problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+        raise ManifestError(f"{path}: {'; '.join(map(_problem, problems))}", "README, 'Your own hypervisor'") from error
     return manifest.model_copy(update={"image": (path.parent / manifest.image).resolve()})

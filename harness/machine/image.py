@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -41,7 +42,7 @@ class Image:
                 "the manifest's `image` must name what `qemu -kernel` would boot",
             )
         if self.data[:4] == b"\x7fELF":
-            _ = self._elf
+            _ = self.segments, self._symbols  # a damaged file is found out here
 
     @classmethod
     def load(cls, path: Path) -> Image:
@@ -62,6 +63,7 @@ class Image:
         try:
             elf = ELFFile(io.BytesIO(self.data))
             list(elf.iter_segments())
+            list(elf.iter_sections())
         except (ELFError, ValueError, KeyError, OverflowError) as error:
             raise ImageError(f"{self.path} is a damaged ELF file: {error}") from error
         return elf
@@ -136,7 +138,7 @@ class Image:
         low, high = self.extent
         if best is None or not low <= address < high:
             return f"{address:#x}"
-        return f"{best[1]}+{address - best[0]:#x}"
+        return f"{_plain(best[1])}+{address - best[0]:#x}"
 
     @cached_property
     def _symbols(self) -> list[tuple[int, str]]:
@@ -155,6 +157,16 @@ class Image:
                 return at
             at = self.data[:8192].find(_MULTIBOOT1, at + 1)
         return None
+
+
+def _plain(symbol: str) -> str:
+    """A Rust symbol of the older mangling (``_ZN``, lengths and names, a hash, ``E``) as a path; others as they are."""
+    rest, names = symbol.removeprefix("_ZN"), []
+    while length := re.match(r"\d+", rest):
+        end = length.end() + int(length[0])
+        names.append(rest[length.end() : end])
+        rest = rest[end:]
+    return "::".join(names[:-1]) if rest == "E" and names else symbol
 
 
 @lru_cache(maxsize=4)

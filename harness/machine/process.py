@@ -68,9 +68,10 @@ class Child:
 
     @property
     def said(self) -> str:
-        """The last of what it wrote to stdout and stderr."""
+        """The last of what it wrote to stdout and stderr, without its warnings."""
         data = self.log.read_bytes() if self.log.exists() else b""
-        return data[-4096:].decode("utf-8", "replace").strip()
+        lines = data[-16384:].decode("utf-8", "replace").splitlines()
+        return "\n".join(line for line in lines if ": warning: " not in line).strip()[-4096:]
 
     def wait(self, deadline: Deadline, *also: int) -> bool:
         """Wait until it ended (true), or a descriptor of ``also`` is readable or the deadline passed (false)."""
@@ -84,9 +85,10 @@ class Child:
 
     def kill(self) -> None:
         """End it and all that it started, at once; harmless when it is over."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        self._process.wait()
+        if self._process.returncode is None:  # else its number may be another's by now
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
         with contextlib.suppress(OSError):
             os.close(self._pidfd)
         self._pidfd = -1

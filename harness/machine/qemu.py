@@ -42,6 +42,8 @@ class QemuMachine:
         self.folder = folder
         self.deadline = deadline
         self.reader = RecordReader()
+        self.exit_port_written = False
+        """Set by whoever saw it coming: writing 0 there and an error of QEMU's both give exit status 1."""
         self.started = time.monotonic()
         self._serial = folder / "serial.log"
         self._debug = folder / "debugcon.log"
@@ -109,16 +111,10 @@ class QemuMachine:
         while not self.child.wait(self.deadline.sooner(look.left), self.gdb.fileno()):
             stop = self._stop()
             if stop is not None:
-                if stop.shut_down:
-                    at_shutdown()
-                    return self._shut_down()
-                if stop.broken:
-                    return Ending(how=How.ENGINE_CRASHED, detail=f"internal error: {self.child.said}")
-                if not stop.gone:
-                    on_stop(stop)
-                elif not self.child.wait(Deadline.after(2.0)):
-                    return Ending(how=How.ENGINE_CRASHED, detail="the gdbstub closed while the engine ran on")
-                continue
+                ending = self._ended_at(stop, at_shutdown)
+                if ending is not None:
+                    return ending
+                on_stop(stop)
             if not look.passed and not self.deadline.passed:
                 continue
             look = Deadline.after(_TICK)
@@ -127,14 +123,27 @@ class QemuMachine:
                 return Ending(how=How.EXITED, detail=why)
             if sum(file.stat().st_size for file in self._seen if file.exists()) > CONSOLE_LIMIT:
                 return Ending(how=How.HUNG, detail=f"printed more than {CONSOLE_LIMIT >> 20} MiB", rips=self._sample())
+            if self.deadline.passed:
+                spent = time.monotonic() - self.started
+                return Ending(how=How.HUNG, detail=f"still running after {spent:.1f} s", rips=self._sample())
             halted = self._halted()
             if halted and halted_before:
                 return Ending(how=How.HALTED, detail="HLT with interrupts off", rips=self._sample(1))
             halted_before = halted
-            if self.deadline.passed:
-                spent = time.monotonic() - self.started
-                return Ending(how=How.HUNG, detail=f"still running after {spent:.1f} s", rips=self._sample())
         return self._exited()
+
+    def _ended_at(self, stop: Stop, at_shutdown: Callable[[], None]) -> Ending | None:
+        """The ending, if this stop is one."""
+        if stop.shut_down:
+            at_shutdown()
+            return self._shut_down()
+        if stop.broken:
+            return Ending(how=How.ENGINE_CRASHED, detail=f"internal error: {self.child.said}")
+        if not stop.gone:
+            return None
+        if self.child.wait(Deadline.after(2.0)):
+            return self._exited()
+        return Ending(how=How.ENGINE_CRASHED, detail="the gdbstub closed while the engine ran on")
 
     def _stop(self) -> Stop | None:
         if not self.child.wait(Deadline.after(0), self.gdb.fileno()):
@@ -160,7 +169,7 @@ class QemuMachine:
         assert status is not None
         if status < 0:
             return Ending(how=How.ENGINE_CRASHED, detail=f"ended by signal {-status}: {self.child.said}")
-        if status & 1 and not (status == 1 and self.child.said):
+        if status & 1 and (status != 1 or self.exit_port_written or not self.child.said):
             return Ending(how=How.EXITED, code=status >> 1)
         if status:
             return Ending(how=How.ENGINE_CRASHED, detail=f"exit status {status}: {self.child.said}")
@@ -195,7 +204,7 @@ class QemuMachine:
         self.gdb.wait(Deadline.after(1.0))
 
     def console(self) -> str:
-        """Serial port and debug port so far; whichever said more. Also feeds the record reader."""
+        """Debug port and serial port so far, or one of them when both said the same. Also feeds the record reader."""
         for file in (self._debug, self._serial):
             if file.exists():
                 with file.open("rb") as data:
@@ -205,7 +214,7 @@ class QemuMachine:
                 if file == self._debug:
                     self.reader.feed(new)
         texts = [f.read_bytes()[:CONSOLE_LIMIT].decode("latin-1") for f in self._seen if f.exists()]
-        return max(texts, key=len, default="")
+        return "\n".join(dict.fromkeys(filter(None, texts)))
 
     # The end of it
 

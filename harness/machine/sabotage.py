@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from harness.boot import Fault, Insn
@@ -23,6 +24,7 @@ class Sabotage:
         self._gdb = gdb
         self._ram = ram
         self._faults = faults
+        self._met: Counter[Insn] = Counter()
         if faults:
             gdb.insert(Point.HARDWARE, step_code)
 
@@ -33,6 +35,10 @@ class Sabotage:
         code = self._ram.read(rip, 3) if rip + 3 <= self._ram.size else b""
         insn = next((insn for insn in Insn if code.startswith(insn.opcodes)), None)
         fault = next((fault for fault in self._faults if insn and fault.applies(insn, registers)), None)
+        if fault is not None:
+            self._met[fault.insn] += 1
+            if self._met[fault.insn] <= fault.spare:
+                fault = None
         if insn is not None and fault is not None and fault.skip:
             self._gdb.write_register("rip", rip + len(insn.opcodes[0]))
         else:

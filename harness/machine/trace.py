@@ -18,6 +18,7 @@ from harness.machine.gdb import Gdb, Point, Stop
 from harness.machine.guard import Guard
 from harness.machine.image import Image
 from harness.machine.ram import Ram
+from harness.machine.registers import Registers
 from harness.machine.sabotage import lie
 from harness.msr import Msr
 from harness.observation import Access, Event
@@ -52,6 +53,7 @@ class Tracer:
         ram: Ram,
         boot: Boot,
         at_end: Callable[[], None],
+        look: Callable[[], Registers],
         kind: Point = Point.HARDWARE,
     ) -> None:
         self.events: list[Event] = []
@@ -59,12 +61,14 @@ class Tracer:
         self.cut: list[str] = []
         self.whole: int | None = None
         self.last_vmcb: int | None = None
+        self.host: Registers | None = None
         self._guard: Guard | None = None
         self._gdb = gdb
         self._image = image
         self._ram = ram
         self._boot = boot
         self._at_end = at_end
+        self._look = look
         self._kind = kind
         self._entries: set[int] = set()
         self._count: Counter[int] = Counter()
@@ -149,12 +153,16 @@ class Tracer:
             self._enter_guest(rip, len(self.events))
         else:
             self._step(rip)
-            if fault is not None:
-                lie(self._gdb, fault)
+            after = self._now()
+            if fault is not None and after["rip"] == rip + len(insn.opcodes[0]):
+                lie(self._gdb, fault)  # it completed: to a fault handler nothing was returned
+                event = event.model_copy(update={"tampered": True})
+                after = self._now()
             if insn in _TELLING:
-                event = event.model_copy(update={"tampered": fault is not None, "after": self._now()})
+                event = event.model_copy(update={"after": after})
         self.events.append(event)
-        if self._boot.guard_hsave and insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed:
+        gives_page = insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed and event.written
+        if self._boot.guard_hsave and gives_page:  # writing 0 takes the page back
             self._start_guard(event.written)
         self._spend(rip, insn)
 
@@ -174,6 +182,8 @@ class Tracer:
         if behind not in self._vmrun_under_way and behind not in self._places:
             self._gdb.insert(self._kind, behind)
         self._vmrun_under_way[behind] = event
+        if self.host is None:
+            self.host = self._look()
         if self._guard:
             self._guard.lift()
         self._step(rip)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,8 +21,8 @@ _REASONS_SHOWN = 10
 _GAP = 2
 
 
-def show(ledger: Ledger, folder: Path, console: Console | None = None) -> None:
-    """Print the table, the reasons, the sum, and where the reports are."""
+def show(ledger: Ledger, console: Console | None = None) -> None:
+    """Print the table, the reasons, and the sum."""
     console = console or Console()
     header = ledger.header
     console.print()
@@ -67,11 +65,11 @@ def _requirements(row: Row) -> str:
 
 
 def _reasons(ledger: Ledger) -> list[Text]:
-    """Worst first: one for each case and reason, and one for all cases that were not run for the same reason."""
+    """Worst first: one for each failed case and reason; cases with the same other reason are put together."""
     found: dict[tuple[Verdict, str, str], list[Entry]] = {}
     for entry in ledger.entries:
         if not entry.verdict.good:
-            case = "" if entry.verdict is Verdict.NOT_RUN else entry.function.removeprefix("conformance/")
+            case = entry.function.removeprefix("conformance/") if entry.verdict is Verdict.FAIL else ""
             found.setdefault((entry.verdict, case, entry.reason), []).append(entry)
     worst_first = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_RUN)
     ordered = sorted(found.items(), key=lambda item: worst_first.index(item[0][0]))
@@ -80,7 +78,8 @@ def _reasons(ledger: Ledger) -> list[Text]:
 
 def _reason(verdict: Verdict, case: str, reason: str, entries: list[Entry]) -> Text:
     where = ", ".join(dict.fromkeys(entry.setting for entry in entries if entry.setting)) or "an unknown setting"
-    what = case or f"{len({entry.function for entry in entries})} cases"
+    functions = {entry.function for entry in entries}
+    what = case or (f"{len(functions)} cases" if len(functions) > 1 else functions.pop().removeprefix("conformance/"))
     text = Text()
     text.append(verdict, style=STYLE[verdict])
     text.append(f" {what} on {where}: {reason.splitlines()[0] if reason else 'no reason given'}")

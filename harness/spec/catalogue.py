@@ -53,7 +53,7 @@ class Requirement(BaseModel):
     @property
     def heading(self) -> str:
         """Its section's number and title."""
-        return f"{self.section} {self.title}"
+        return f"{self.section} {self.title}" if self.section[0].isdigit() else self.title
 
 
 @cache

@@ -21,7 +21,7 @@ class Deviation(BaseModel):
     """One known deviation.
 
     ``case`` names a case's function, since a requirement can have several; ``versions`` and ``cpu`` are regular
-    expressions on the engine's exact version and the CPU model, empty for all.
+    expressions on the beginning of the engine's exact version and on the whole CPU model, empty for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,7 +37,7 @@ class Deviation(BaseModel):
 
     def applies(self, case: str, version: str, cpu: str) -> bool:
         """Whether it is about that case there."""
-        return self.case == case and bool(re.match(self.versions, version)) and bool(re.match(self.cpu, cpu))
+        return self.case == case and bool(re.match(self.versions, version) and re.fullmatch(self.cpu or ".*", cpu))
 
     def __str__(self) -> str:
         return f"{self.requirement}: {self.observed} ({self.cause}; {self.upstream})"

@@ -68,7 +68,7 @@ def test_shell_shows_the_console() -> None:
     console.expect("QMP +/[^\r]+")
     console.expect("gdbstub +/[^\r]+")
     console.expect("@rec .* outcome name=guest-finished")
-    console.expect("ended with exit status 33")
+    console.expect("ended with exit status 33: guest-finished")
     console.expect(pexpect.EOF)
     console.close()
 

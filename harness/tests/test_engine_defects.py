@@ -21,7 +21,7 @@ from harness.tests.suite import cases
 
 Case = Callable[[Seen], None]
 
-HSAVE_IS_DEAF = Fault(insn=Insn.WRMSR, select=Msr.VM_HSAVE_PA, skip=True)
+HSAVE_IS_DEAF = Fault(insn=Insn.WRMSR, select=Msr.VM_HSAVE_PA, skip=True, spare=1)
 VMRUN_DOES_NOTHING = Fault(insn=Insn.VMRUN, skip=True)
 
 TURNED_RED_BY = {

@@ -62,3 +62,10 @@ def test_an_engine_that_skips_an_instruction(qemu: Qemu, manifest: Manifest, tmp
     seen = boot(qemu, manifest, tmp_path, "EPYC", lie)
     assert seen.final is not None and not seen.final.svme
     assert seen.outcome == "ready"  # it never read back what it wrote
+
+
+def test_endless_stops_do_not_outlast_the_deadline(qemu: Qemu, assemble: Callable[[str], Path], tmp_path: Path) -> None:
+    lie = Fault(insn=Insn.RDMSR, select=Msr.VM_CR, force={"rax": (VmCr.SVMDIS, 0)})
+    endless = Manifest(name="asks", image=assemble("asks"), seconds=1.0)
+    seen = boot(qemu, endless, tmp_path, "EPYC", lie)
+    assert seen.ended.how is How.HUNG and seen.seconds < 5

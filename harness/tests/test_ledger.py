@@ -108,6 +108,6 @@ def test_terminal_table(tmp_path: Path) -> None:
     assert merged is not None
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     with console.file:
-        terminal.show(merged, tmp_path, console)
+        terminal.show(merged, console)
     text = console.export_text()
     assert "1 fail" in text and "rAX is odd" in text and "1 planned = 1 fail" in text

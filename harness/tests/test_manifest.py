@@ -21,7 +21,7 @@ def write(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("name = 'x'\nimage = 'x.elf'\nmemroy = 4", "memroy: Extra inputs are not permitted"),
+        ("name = 'x'\nimage = 'x.elf'\nmemroy = 4", "unknown key memroy, did you mean memory?"),
         ("name = 'x'", "image: Field required"),
         ("name = 'x'\nimage = 'x'\n[[outcome]]\nname = 'y'", "outcome.0: Value error, needs either"),
         ("name = 'x'\nimage = 'x'\n[[outcome]]\nname = 'y'\nconsole = '('", "not a regular expression"),
