@@ -32,6 +32,7 @@ defects! {
     RAX_BEYOND = "defect-rax-beyond",
     NO_VMRUN_INTERCEPT = "defect-no-vmrun-intercept",
     ASID_ZERO = "defect-asid-zero",
+    ILLEGAL_CR0 = "defect-illegal-cr0",
     // In asm/world.asm, where CLGI is.
     GIF_SET = "defect-gif-set",
     SVM_VISIBLE = "defect-svm-visible",

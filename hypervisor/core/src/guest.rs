@@ -2,6 +2,7 @@
 
 use runtime::fixup::Fault;
 use svm::addr::{GuestPhys, HostPhys};
+use svm::checks::Entered;
 use svm::escalation::{Escalation, escalate};
 use svm::features::SvmFeatures;
 use svm::insn::{self, CodeSize, Decoded};
@@ -63,15 +64,21 @@ impl Guest {
         }
     }
 
-    /// Runs the guest until its next #VMEXIT. `Err` is a fault that VMRUN itself raised.
+    /// Runs the guest until its next #VMEXIT. `Err` is a fault that VMRUN itself raised. When VMRUN refuses the guest,
+    /// the VMCB is left as it was refused, with VMEXIT_INVALID as its exit code.
     pub fn enter(&mut self) -> Result<(), Fault> {
+        let entered = Entered::of(self.vmcb);
         let vmcb = self.vmcb_address();
         // SAFETY: SVM was enabled before the first guest was made; the pages are this guest's, and what it reaches is its
         // own memory (or, while a defect is seeded, what the defect gives it).
         let result = unsafe { world::enter(&mut self.registers, vmcb, self.host_vmcb) };
-        // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
-        self.vmcb.control.tlb_control = TlbControl::NONE;
-        self.vmcb.control.event_injection = EventInjection::NONE;
+        if self.vmcb.control.exit_code.is_invalid() {
+            entered.restore(self.vmcb);
+        } else {
+            // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
+            self.vmcb.control.tlb_control = TlbControl::NONE;
+            self.vmcb.control.event_injection = EventInjection::NONE;
+        }
         result
     }
 
@@ -138,8 +145,8 @@ impl Guest {
     }
 
     /// The physical address of its VMCB.
-    pub fn vmcb_address(&self) -> HostPhys {
-        host_address(&*self.vmcb)
+    pub fn vmcb_address(&mut self) -> HostPhys {
+        host_address(self.vmcb)
     }
 
     /// CR0 as the guest sees it.

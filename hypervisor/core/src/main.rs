@@ -65,7 +65,7 @@ fn start(boot: &Boot) -> Outcome {
     setup::build(&mut pages, &paging);
     Record::new("paging").word("mode", paging.name()).emit();
     Record::new("vmcb")
-        .hex("pa", host_address(&*pages.vmcb).0)
+        .hex("pa", host_address(pages.vmcb).0)
         .hex("iopm", pages.vmcb.control.iopm_base_pa.0)
         .hex("msrpm", pages.vmcb.control.msrpm_base_pa.0)
         .hex("table", paging.root().0)

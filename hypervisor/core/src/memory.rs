@@ -68,9 +68,9 @@ impl Pages {
     }
 }
 
-/// Where a static that is handed to the processor lies.
-pub fn host_address<T>(object: &T) -> HostPhys {
-    HostPhys((&raw const *object) as u64)
+/// Where a static that is handed to the processor lies. A pointer that may be written through: the processor does.
+pub fn host_address<T>(object: *mut T) -> HostPhys {
+    HostPhys(object as u64)
 }
 
 /// Where the host save area is.

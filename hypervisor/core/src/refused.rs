@@ -13,7 +13,7 @@ use crate::guest::Guest;
 use crate::world;
 
 /// VMRUN raised a fault.
-pub fn by_fault(guest: &Guest, fault: Fault) -> Outcome {
+pub fn by_fault(guest: &mut Guest, fault: Fault) -> Outcome {
     log!(
         "VMRUN raised exception {} with error code {:#x}",
         fault.vector,
@@ -29,7 +29,8 @@ pub fn by_fault(guest: &Guest, fault: Fault) -> Outcome {
     Outcome::VmrunGp
 }
 
-/// VMRUN ended in VMEXIT_INVALID.
+/// VMRUN ended in VMEXIT_INVALID. What the processor left in the VMCB is no evidence; [`Guest::enter`] put back what
+/// VMRUN was given.
 pub fn by_invalid(guest: &Guest) -> Outcome {
     log!("VMRUN ended in VMEXIT_INVALID");
     let host = host();

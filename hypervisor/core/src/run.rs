@@ -21,7 +21,7 @@ pub fn run(guest: &mut Guest) -> Outcome {
         if defect::HSAVE_LATE && exits == 1 && enable::vm_hsave_pa(memory::host_save_area()).is_err() {
             return Outcome::VmHsavePa;
         }
-        if is_invalid(guest.vmcb.control.exit_code) {
+        if guest.vmcb.control.exit_code.is_invalid() {
             return refused::by_invalid(guest);
         }
         match dispatch(guest) {
@@ -30,12 +30,6 @@ pub fn run(guest: &mut Guest) -> Outcome {
             Next::End(end) => return ended(guest, end),
         }
     }
-}
-
-/// Whether VMRUN refused the VMCB. The code has 64 bits (appendix C), but some emulators write -1 with 32 of them.
-fn is_invalid(code: ExitCode) -> bool {
-    const INVALID_32: ExitCode = ExitCode(ExitCode::INVALID.0 & 0xFFFF_FFFF);
-    code == ExitCode::INVALID || code == INVALID_32
 }
 
 fn dispatch(guest: &mut Guest) -> Next {

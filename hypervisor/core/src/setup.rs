@@ -49,6 +49,10 @@ pub fn build(pages: &mut Pages, paging: &Paging) {
     control(pages.vmcb, iopm, msrpm);
     real_mode(pages.vmcb);
     paging.prepare(pages.vmcb);
+    if defect::ILLEGAL_CR0 {
+        // Last, because the paging has its say in CR0.
+        pages.vmcb.save.cr0 |= Cr0::NW;
+    }
 }
 
 /// What exits, and why: README.md, "What is intercepted".

@@ -5,12 +5,14 @@
 //! VMCB format does not hold (U_CET, SVM-15.5.1-C-026) and memory encryption (SVM-15.34.3-001).
 
 mod control;
+mod entered;
 mod event;
 mod features;
 mod host;
 mod nested;
 mod registers;
 
+pub use entered::Entered;
 pub use host::Host;
 
 use crate::addr::{self, HostPhys};

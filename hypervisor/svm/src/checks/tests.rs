@@ -28,11 +28,32 @@ fn legal() -> Box<Vmcb> {
     vmcb
 }
 
-/// The rules that a changed legal VMCB breaks.
+/// Does what VMEXIT_INVALID may do: fills the save area with what is not the guest's, and writes the fields of the
+/// control area that every #VMEXIT writes.
+fn exit_invalid(vmcb: &mut Vmcb) {
+    let save = &raw mut vmcb.save;
+    // SAFETY: the area is borrowed, and every field of it accepts every value (`Vmcb::zeroed`).
+    unsafe { save.write_bytes(0xff, 1) };
+    let control = &mut vmcb.control;
+    control.exit_code = crate::exit::ExitCode::INVALID;
+    control.interrupt = InterruptControl::default();
+    control.int_state = IntState::empty();
+    control.event_injection = EventInjection::NONE;
+    (control.exit_info_1, control.exit_info_2, control.next_rip) = (!0, !0, !0);
+    (control.bytes_fetched, control.instruction_bytes) = (!0, [!0; 15]);
+}
+
+/// The rules that a changed legal VMCB breaks: found before VMRUN, and again after it refused.
 fn broken_on(host: Host, change: impl FnOnce(&mut Vmcb)) -> Vec<&'static str> {
     let mut vmcb = legal();
     change(&mut vmcb);
-    violations(&vmcb, &host).map(|violation| violation.rule).collect()
+    let before: Vec<_> = violations(&vmcb, &host).collect();
+    let entered = Entered::of(&vmcb);
+    exit_invalid(&mut vmcb);
+    entered.restore(&mut vmcb);
+    let after: Vec<_> = violations(&vmcb, &host).collect();
+    assert_eq!(before, after);
+    after.iter().map(|violation| violation.rule).collect()
 }
 
 fn broken(change: impl FnOnce(&mut Vmcb)) -> Vec<&'static str> {

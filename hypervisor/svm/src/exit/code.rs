@@ -96,6 +96,12 @@ codes! {
 }
 
 impl ExitCode {
+    /// True if VMRUN refused the VMCB. The code has 64 bits (SVM-C-002), but some emulators write -1 with 32 of them.
+    #[must_use]
+    pub const fn is_invalid(self) -> bool {
+        self.0 == Self::INVALID.0 || self.0 == Self::INVALID.0 & 0xffff_ffff
+    }
+
     /// The code of an intercepted exception, vectors 0 to 31 (15.12).
     #[must_use]
     pub const fn exception(vector: u8) -> Self {
@@ -191,6 +197,21 @@ mod tests {
                 "INVALID_PMC"
             ]
         );
+    }
+
+    #[test]
+    fn invalid_has_32_or_64_bits() {
+        for code in [u64::MAX, 0xffff_ffff] {
+            assert!(ExitCode(code).is_invalid());
+        }
+        for code in [
+            ExitCode::BUSY,
+            ExitCode::INVALID_PMC,
+            ExitCode(0xffff_fffe),
+            ExitCode(0),
+        ] {
+            assert!(!code.is_invalid());
+        }
     }
 
     #[test]
