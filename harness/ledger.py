@@ -147,7 +147,7 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file = path.open("ab")
+            self._file = path.open("ab", buffering=0)
         except OSError as error:
             raise SvmconfError(
                 f"cannot write the ledger {path}: {error.strerror}", "--out DIR chooses another folder"
@@ -156,8 +156,9 @@ class Writer:
     def write(self, line: Line) -> None:
         """Append one line."""
         try:
-            self._file.write(line.model_dump_json(exclude_defaults=False).encode() + b"\n")
-            self._file.flush()
+            rest = memoryview(line.model_dump_json().encode() + b"\n")
+            while rest:
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise SvmconfError(f"cannot write the ledger {self.path}: {error.strerror}") from error
@@ -167,27 +168,40 @@ class Writer:
         self._file.close()
 
 
-def merge(folder: Path) -> Ledger | None:
-    """Put a run's parts together into ``ledger.jsonl``, and say *not-run* for every case planned that left no entry.
+def gather(folder: Path) -> Ledger | None:
+    """A run's parts put together, with *not-run* for every case planned that left no entry.
 
-    ``None`` when nothing was planned. The parts are removed once the whole is written.
+    ``None`` when nothing was planned.
     """
     parts = sorted(folder.glob("ledger-*.jsonl"))
     ledger = _assemble(line for part in parts for line in _lines(part))
-    if ledger is None or not ledger.planned:
-        return None
-    whole = folder / "ledger.jsonl"
-    (folder / "ledger.draft").unlink(missing_ok=True)
-    draft = Writer(folder / "ledger.draft")
-    draft.write(ledger.header)
-    draft.write(Plan(cases=ledger.planned))
-    lines: list[Line] = [*ledger.evidence.values(), *ledger.entries]
-    for line in lines:
-        draft.write(line)
-    draft.close()
-    draft.path.replace(whole)
-    for part in parts:
+    return ledger if ledger is not None and ledger.planned else None
+
+
+def settle(ledger: Ledger, folder: Path) -> None:
+    """Write the whole ledger, ``ledger.jsonl``; only then are the parts removed."""
+    place = folder / "ledger.draft"
+    place.unlink(missing_ok=True)
+    draft = Writer(place)
+    lines: list[Line] = [ledger.header, Plan(cases=ledger.planned), *ledger.evidence.values(), *ledger.entries]
+    try:
+        for line in lines:
+            draft.write(line)
+    except SvmconfError:
+        place.unlink()
+        raise
+    finally:
+        draft.close()
+    place.replace(folder / "ledger.jsonl")
+    for part in folder.glob("ledger-*.jsonl"):
         part.unlink()
+
+
+def merge(folder: Path) -> Ledger | None:
+    """:func:`gather` and :func:`settle`."""
+    ledger = gather(folder)
+    if ledger is not None:
+        settle(ledger, folder)
     return ledger
 
 

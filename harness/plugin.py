@@ -281,7 +281,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     run = config.stash[_RUN]
     if hasattr(config, "workerinput") or not run.folder.is_dir():
         return
-    merged = ledger.merge(run.folder)
+    merged = ledger.gather(run.folder)
     if merged is None:
         with contextlib.suppress(OSError):
             run.folder.rmdir()  # made in advance, and no conformance case came
@@ -292,10 +292,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     from harness.report import write_all
 
     try:
+        ledger.settle(merged, run.folder)
         write_all(merged, run.folder)
-    except OSError as error:
+    except (OSError, SvmconfError) as error:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        config.stash[_TROUBLE] = f"the reports could not be written to {run.folder}: {error.strerror}"
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        config.stash[_TROUBLE] = f"the reports could not be written to {run.folder}: {why}"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -13,7 +13,7 @@ PRIVILEGED = (Insn.VMLOAD, Insn.VMSAVE, Insn.STGI, Insn.CLGI, Insn.INVLPGA)
 
 def program(*insns: Insn, svme: bool, cpl: int) -> dict[str, Program]:
     """One program that tries them all."""
-    return {f"cpl{cpl}": attempts(insns, svme=svme, cpl=cpl)}
+    return {"": attempts(insns, svme=svme, cpl=cpl)}
 
 
 def each_faults(ran: Seen, insns: tuple[Insn, ...], vector: int, *, svme: bool) -> None:

@@ -53,7 +53,7 @@ def command(
     status = pytest.main(arguments)
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise SvmconfError(f"no case matches -k {expression!r}", "pytest conformance --collect-only -q lists them")
-    if (run.folder / "ledger.jsonl").exists():
+    if (run.folder / "ledger.jsonl").exists() and status != pytest.ExitCode.INTERNAL_ERROR:
         publish(run.folder, f"{run.manifest.name} on {run.engine.name}", with_allure)
     sys.exit(min(int(status), 2))
 

@@ -68,10 +68,11 @@ def _reasons(ledger: Ledger) -> list[Text]:
     """Worst first: one for each failed case and reason; cases with the same other reason are put together."""
     found: dict[tuple[Verdict, str, str], list[Entry]] = {}
     for entry in ledger.entries:
-        if not entry.verdict.good:
-            case = entry.function.removeprefix("conformance/") if entry.verdict is Verdict.FAIL else ""
+        if entry.verdict is not Verdict.PASS:
+            alone = entry.verdict in (Verdict.FAIL, Verdict.EXPECTED_FAIL)
+            case = entry.function.removeprefix("conformance/") if alone else ""
             found.setdefault((entry.verdict, case, entry.reason), []).append(entry)
-    worst_first = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_RUN)
+    worst_first = (Verdict.FAIL, Verdict.ERROR, Verdict.NOT_RUN, Verdict.EXPECTED_FAIL, Verdict.SKIP)
     ordered = sorted(found.items(), key=lambda item: worst_first.index(item[0][0]))
     return [_reason(verdict, case, reason, entries) for (verdict, case, reason), entries in ordered]
 
