@@ -2,15 +2,16 @@
 
 use runtime::fixup::Fault;
 use svm::addr::{GuestPhys, HostPhys};
-use svm::checks::Entered;
+use svm::checks::{Entered, Host};
 use svm::escalation::{Escalation, escalate};
 use svm::features::SvmFeatures;
 use svm::insn::{self, CodeSize, Decoded};
-use svm::regs::{Cr0, Cr4, Efer, Rflags};
+use svm::regs::{Cr0, Efer, Rflags};
+use svm::system_registers::SystemRegisters;
 use svm::vmcb::{Attributes, EventInjection, EventKind, IntState, TlbControl, Vmcb};
 
 use crate::exits::io::Serial;
-use crate::exits::{DEBUG, Next};
+use crate::exits::{DEBUG, Next, cpuid};
 use crate::memory::{GuestMemory, Pages, host_address};
 use crate::options::Options;
 use crate::paging::{self, Paging};
@@ -32,6 +33,8 @@ pub struct Guest {
     pub paging: Paging,
     /// What it wrote to its serial port.
     pub serial: Serial,
+    /// The processor that it believes in, from what CPUID shows to it.
+    pub processor: Host,
     host_vmcb: HostPhys,
     features: SvmFeatures,
 }
@@ -59,6 +62,8 @@ impl Guest {
             memory,
             paging,
             serial: Serial::default(),
+            // Asked once: each CPUID costs an exit where we are a guest ourselves. CR0 is for nested hypervisors.
+            processor: Host::from_cpuid(cpuid::answer, Cr0::empty()),
             host_vmcb: pages.host_vmcb,
             features,
         }
@@ -149,35 +154,19 @@ impl Guest {
         host_address(self.vmcb)
     }
 
-    /// CR0 as the guest sees it.
-    pub fn cr0(&self) -> Cr0 {
+    /// CR0, CR3, CR4 and EFER as the guest sees them.
+    pub fn system_registers(&self) -> SystemRegisters {
         match &self.paging {
-            Paging::Nested(_) => self.vmcb.save.cr0,
-            Paging::Shadow(shadow) => shadow.guest.cr0,
-        }
-    }
-
-    /// CR3 as the guest sees it.
-    pub fn cr3(&self) -> u64 {
-        match &self.paging {
-            Paging::Nested(_) => self.vmcb.save.cr3,
-            Paging::Shadow(shadow) => shadow.guest.cr3,
-        }
-    }
-
-    /// CR4 as the guest sees it.
-    pub fn cr4(&self) -> Cr4 {
-        match &self.paging {
-            Paging::Nested(_) => self.vmcb.save.cr4,
-            Paging::Shadow(shadow) => shadow.guest.cr4,
-        }
-    }
-
-    /// EFER as the guest sees it: without SVME.
-    pub fn efer(&self) -> Efer {
-        match &self.paging {
-            Paging::Nested(_) => self.vmcb.save.efer - Efer::SVME,
-            Paging::Shadow(shadow) => shadow.guest.efer,
+            Paging::Nested(_) => {
+                let save = &self.vmcb.save;
+                SystemRegisters {
+                    cr0: save.cr0,
+                    cr3: save.cr3,
+                    cr4: save.cr4,
+                    efer: save.efer - Efer::SVME,
+                }
+            }
+            Paging::Shadow(shadow) => shadow.guest,
         }
     }
 
@@ -195,9 +184,10 @@ impl Guest {
     /// What the code segment makes of addresses and operands.
     pub fn code_size(&self) -> CodeSize {
         let attributes = self.vmcb.save.cs.attributes;
-        if self.efer().contains(Efer::LMA) && attributes.contains(Attributes::L) {
+        let SystemRegisters { cr0, efer, .. } = self.system_registers();
+        if efer.contains(Efer::LMA) && attributes.contains(Attributes::L) {
             CodeSize::Bits64
-        } else if attributes.contains(Attributes::DB) && self.cr0().contains(Cr0::PE) {
+        } else if attributes.contains(Attributes::DB) && cr0.contains(Cr0::PE) {
             CodeSize::Bits32
         } else {
             CodeSize::Bits16

@@ -21,5 +21,6 @@ pub mod msr;
 pub mod msrpm;
 pub mod npt;
 pub mod regs;
+pub mod system_registers;
 pub mod vmcb;
 pub mod walk;

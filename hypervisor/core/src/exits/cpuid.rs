@@ -59,6 +59,13 @@ const HIDDEN_81_ECX: u32 = 1 << 3
 /// Fn8000_0001_EDX: MCE, APIC, MTRR, MCA (as above), FFXSR, RDTSCP.
 const HIDDEN_81_EDX: u32 = HIDDEN_1_EDX | 1 << 25 | 1 << 27;
 
+/// Fn8000_0008_EBX, shown: CLZERO, error pointers always in the FXSAVE image, WBNOINVD. The other bits announce what the
+/// guest has not: RDPRU, INVLPGB, MCOMMIT, and MSRs (IBPB, IBRS, STIBP, SSBD, PPIN, CPPC, the count of retired
+/// instructions); ECX and EDX tell of cores and of limits of those instructions.
+const SHOWN_88_EBX: u32 = 1 << 0 | 1 << 2 | 1 << 9;
+/// Fn8000_0008_EBX: EFER.LMSLE is not supported.
+const NO_LMSLE: u32 = 1 << 20;
+
 /// Answers CPUID.
 pub fn handle(guest: &mut Guest) -> Next {
     let function = guest.rax() as u32;
@@ -70,7 +77,8 @@ pub fn handle(guest: &mut Guest) -> Next {
     guest.retire()
 }
 
-fn answer(function: u32, subfunction: u32) -> CpuidResult {
+/// What CPUID shows to the guest.
+pub fn answer(function: u32, subfunction: u32) -> CpuidResult {
     let host = || cpuid(function, subfunction);
     match function {
         LEAF_MAX => host(),
@@ -110,7 +118,15 @@ fn answer(function: u32, subfunction: u32) -> CpuidResult {
                 ..leaf
             }
         }
-        LEAF_BRAND_FIRST..=LEAF_TLB_AND_CACHE_LAST | LEAF_ADDRESS_WIDTHS => host(),
+        LEAF_BRAND_FIRST..=LEAF_TLB_AND_CACHE_LAST => host(),
+        LEAF_ADDRESS_WIDTHS => {
+            let leaf = host();
+            CpuidResult {
+                eax: leaf.eax,
+                ebx: leaf.ebx & SHOWN_88_EBX | NO_LMSLE,
+                ..NOTHING
+            }
+        }
         // Named, so that nobody has to look for it: the leaf of SVM.
         LEAF_SVM => NOTHING,
         _ => NOTHING,

@@ -3,18 +3,14 @@
 //! SYSENTER, STAR and its kin, FS.base, GS.base and KernelGSbase do not come here: VMLOAD and VMSAVE move them, so the
 //! permission map lets the guest at them (`setup.rs`).
 
-use runtime::cpuid::cpuid;
 use runtime::msr::try_rdmsr;
-use svm::features::LEAF_EXTENDED_FEATURES;
 use svm::msr;
-use svm::regs::{Cr0, Efer};
+use svm::regs::Efer;
+use svm::system_registers::Illegal;
 
 use super::{GENERAL_PROTECTION, Next};
 use crate::defect;
 use crate::guest::Guest;
-
-/// #GP(0).
-struct Refused;
 
 /// Answers RDMSR and WRMSR.
 pub fn handle(guest: &mut Guest) -> Next {
@@ -31,25 +27,33 @@ pub fn handle(guest: &mut Guest) -> Next {
     };
     match done {
         Ok(()) => guest.retire(),
-        Err(Refused) => guest.raise(GENERAL_PROTECTION, Some(0)),
+        Err(Illegal) => guest.raise(GENERAL_PROTECTION, Some(0)),
     }
 }
 
-fn read(guest: &Guest, register: u32) -> Result<u64, Refused> {
+fn read(guest: &Guest, register: u32) -> Result<u64, Illegal> {
     match register {
-        msr::EFER if defect::EFER_VISIBLE => Ok((guest.efer() | Efer::SVME).bits()),
-        msr::EFER => Ok(guest.efer().bits()),
+        msr::EFER => {
+            let efer = guest.system_registers().efer;
+            let shown = if defect::EFER_VISIBLE { efer | Efer::SVME } else { efer };
+            Ok(shown.bits())
+        }
         msr::PAT => Ok(guest.vmcb.save.g_pat),
+        msr::TSC => Ok(time_stamp().wrapping_add(guest.vmcb.control.tsc_offset)),
         msr::DEBUG_CTL => Ok(0),
-        msr::VM_CR if defect::VM_CR_READABLE => try_rdmsr(register).map_err(|_| Refused),
-        msr::VM_HSAVE_PA if defect::HSAVE_READABLE => try_rdmsr(register).map_err(|_| Refused),
-        _ => Err(Refused),
+        msr::VM_CR if defect::VM_CR_READABLE => try_rdmsr(register).map_err(|_| Illegal),
+        msr::VM_HSAVE_PA if defect::HSAVE_READABLE => try_rdmsr(register).map_err(|_| Illegal),
+        _ => Err(Illegal),
     }
 }
 
-fn write(guest: &mut Guest, register: u32, value: u64) -> Result<(), Refused> {
+fn write(guest: &mut Guest, register: u32, value: u64) -> Result<(), Illegal> {
     match register {
-        msr::EFER => write_efer(guest, Efer::from_bits_retain(value)),
+        msr::EFER => {
+            let after = guest.system_registers().write_efer(value, &guest.processor)?;
+            guest.set_efer(after.efer);
+            Ok(())
+        }
         msr::PAT if is_legal_pat(value) => {
             guest.vmcb.save.g_pat = value;
             Ok(())
@@ -57,33 +61,17 @@ fn write(guest: &mut Guest, register: u32, value: u64) -> Result<(), Refused> {
         // No last-branch records, no single-stepping by branches: nothing can be switched on.
         msr::DEBUG_CTL if value == 0 => Ok(()),
         msr::TSC => {
-            // SAFETY: RDTSC reads a counter; CR4.TSD does not matter at CPL 0.
-            let now = unsafe { core::arch::x86_64::_rdtsc() };
-            guest.vmcb.control.tsc_offset = value.wrapping_sub(now);
+            guest.vmcb.control.tsc_offset = value.wrapping_sub(time_stamp());
             Ok(())
         }
-        _ => Err(Refused),
+        _ => Err(Illegal),
     }
 }
 
-/// APM vol. 2, 3.1.7: LMA is the processor's, LME cannot change while paging is on; SVME is not the guest's.
-fn write_efer(guest: &mut Guest, value: Efer) -> Result<(), Refused> {
-    let old = guest.efer();
-    let mut allowed = Efer::SCE | Efer::LME | Efer::LMA;
-    if has_no_execute() {
-        allowed |= Efer::NXE;
-    }
-    let paging = guest.cr0().contains(Cr0::PG);
-    if !allowed.contains(value) || paging && (old ^ value).contains(Efer::LME) {
-        return Err(Refused);
-    }
-    guest.set_efer((value - Efer::LMA) | (old & Efer::LMA));
-    Ok(())
-}
-
-fn has_no_execute() -> bool {
-    const NX: u32 = 1 << 20;
-    cpuid(LEAF_EXTENDED_FEATURES, 0).edx & NX != 0
+/// The host's time-stamp counter.
+fn time_stamp() -> u64 {
+    // SAFETY: RDTSC reads a counter; CR4.TSD does not matter at CPL 0.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 /// APM vol. 2, 7.8: each of the eight types is UC, WC, WT, WP, WB or UC-.

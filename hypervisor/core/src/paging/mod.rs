@@ -3,10 +3,10 @@
 pub mod nested;
 pub mod shadow;
 
-use runtime::cpuid::cpuid;
 use svm::addr::{GuestPhys, HostPhys};
-use svm::features::{LEAF_ADDRESS_WIDTHS, LEAF_MAX_EXTENDED, SvmFeatures};
+use svm::features::SvmFeatures;
 use svm::npt::TableMemory;
+use svm::system_registers::SystemRegisters;
 use svm::vmcb::Vmcb;
 use svm::walk::{self, Access};
 
@@ -61,7 +61,8 @@ impl Paging {
 
 /// The guest's own paging, as its registers select it.
 pub fn guest_paging(guest: &Guest) -> walk::Paging {
-    walk::Paging::new(guest.cr0(), guest.cr3(), guest.cr4(), guest.efer(), physical_bits())
+    let SystemRegisters { cr0, cr3, cr4, efer } = guest.system_registers();
+    walk::Paging::new(cr0, cr3, cr4, efer, guest.processor.physical_bits)
 }
 
 /// Where a linear address of the guest leads, read with the supervisor's rights; `None` if nowhere.
@@ -69,15 +70,6 @@ pub fn translate(guest: &Guest, linear: u64) -> Option<GuestPhys> {
     let read = |entry| guest.memory.read_u64(entry);
     let found = walk::walk(&guest_paging(guest), linear, Access::SUPERVISOR_READ, read);
     found.ok().map(|translation| translation.physical)
-}
-
-/// The width of physical addresses that the guest believes in: the processor's.
-fn physical_bits() -> u8 {
-    const BEFORE_THE_LEAF: u8 = 36;
-    match cpuid(LEAF_MAX_EXTENDED, 0).eax {
-        LEAF_ADDRESS_WIDTHS.. => cpuid(LEAF_ADDRESS_WIDTHS, 0).eax as u8,
-        _ => BEFORE_THE_LEAF,
-    }
 }
 
 impl TableMemory for TablePool {

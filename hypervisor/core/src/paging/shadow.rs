@@ -10,28 +10,16 @@
 use svm::addr::{GuestPhys, HostPhys, page_floor};
 use svm::npt::{EntryFlags, Levels, MapError, PageSize, Tables};
 use svm::regs::{Cr0, Cr4, Efer};
+use svm::system_registers::SystemRegisters;
 use svm::vmcb::{TlbControl, Vmcb};
 use svm::walk::{AccessKind, Translation};
 
 use crate::memory::TablePool;
 
-/// Registers as the guest sees them; the VMCB holds what the processor really uses.
-#[derive(Clone, Copy)]
-pub struct GuestRegisters {
-    /// CR0.
-    pub cr0: Cr0,
-    /// CR3.
-    pub cr3: u64,
-    /// CR4.
-    pub cr4: Cr4,
-    /// EFER, without SVME.
-    pub efer: Efer,
-}
-
 /// The guest's view and our tables.
 pub struct Shadow {
-    /// What the guest believes.
-    pub guest: GuestRegisters,
+    /// What the guest believes; the VMCB holds what the processor really uses.
+    pub guest: SystemRegisters,
     /// `None` only while they are being rebuilt.
     tables: Option<Tables<TablePool>>,
 }
@@ -39,15 +27,9 @@ pub struct Shadow {
 impl Shadow {
     /// For a guest as it is after reset.
     pub fn new(pool: TablePool) -> Self {
-        let guest = GuestRegisters {
-            cr0: Cr0::ET,
-            cr3: 0,
-            cr4: Cr4::empty(),
-            efer: Efer::empty(),
-        };
         let tables = Tables::new(pool, Levels::Three).expect("the pool is fresh");
         Self {
-            guest,
+            guest: SystemRegisters::RESET,
             tables: Some(tables),
         }
     }
@@ -59,7 +41,7 @@ impl Shadow {
 
     /// Puts into the VMCB what follows from the guest's registers.
     pub fn prepare(&self, vmcb: &mut Vmcb) {
-        let GuestRegisters { cr0, cr4, efer, .. } = self.guest;
+        let SystemRegisters { cr0, cr4, efer, .. } = self.guest;
         // WP, because a page that is read-only in our tables must stop the supervisor as well.
         vmcb.save.cr0 = cr0 | Cr0::PG | Cr0::WP;
         vmcb.save.cr3 = self.root().0;
