@@ -170,12 +170,19 @@ impl Guest {
         }
     }
 
-    /// Sets EFER as the guest sees it.
-    pub fn set_efer(&mut self, value: Efer) {
+    /// Sets them, and drops what the TLB knows.
+    pub fn set_system_registers(&mut self, registers: SystemRegisters) {
         match &mut self.paging {
-            Paging::Nested(_) => self.vmcb.save.efer = value | Efer::SVME,
+            Paging::Nested(_) => {
+                let save = &mut self.vmcb.save;
+                save.cr0 = registers.cr0;
+                save.cr3 = registers.cr3;
+                save.cr4 = registers.cr4;
+                save.efer = registers.efer | Efer::SVME;
+                self.vmcb.control.tlb_control = TlbControl::ALL;
+            }
             Paging::Shadow(shadow) => {
-                shadow.guest.efer = value;
+                shadow.guest = registers;
                 shadow.registers_changed(self.vmcb);
             }
         }

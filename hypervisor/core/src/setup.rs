@@ -86,6 +86,8 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
         control.intercept_misc2 -= Misc2::VMRUN;
     }
     control.intercept_exceptions = ExceptionIntercepts::GP | ExceptionIntercepts::MC;
+    // A bit that CPUID hides must not exist; and not every emulator refuses one that it lacks before VMRUN does.
+    control.intercept_cr_write = CrMask::CR4;
     if let Paging::Shadow(_) = paging {
         let translation = CrMask::CR0 | CrMask::CR3 | CrMask::CR4;
         control.intercept_cr_read = translation;

@@ -1,4 +1,5 @@
-//! Accesses to CR0, CR3 and CR4, and INVLPG: with shadow paging only, where each may change the translation.
+//! Accesses to CR0, CR3 and CR4, and INVLPG: with shadow paging, where each may change the translation. With nested
+//! paging only writes of CR4 come here.
 //!
 //! What a write does, and which is illegal, is in `svm::system_registers`.
 
@@ -36,7 +37,8 @@ pub fn write(guest: &mut Guest) -> Next {
     let Some(decoded) = guest.instruction() else {
         return Next::Unhandled;
     };
-    let cr0 = guest.system_registers().cr0;
+    let before = guest.system_registers();
+    let cr0 = before.cr0;
     let (cr, value) = match decoded.instruction {
         Instruction::MovToCr { cr, gpr } => (cr, guest.read_register(gpr, guest.mov_cr_size())),
         Instruction::Clts => (0, (cr0 - Cr0::TS).bits()),
@@ -51,18 +53,14 @@ pub fn write(guest: &mut Guest) -> Next {
     // Decided before RIP moves: the next RIP depends on the mode that the instruction was fetched in.
     let next = guest.vmcb.save.rip.wrapping_add(decoded.length.into());
     let long_code = guest.vmcb.save.cs.attributes.contains(Attributes::L);
-    let Paging::Shadow(shadow) = &mut guest.paging else {
-        return Next::Unhandled;
-    };
     let after = match cr {
-        0 => shadow.guest.write_cr0(value, long_code),
-        3 => shadow.guest.write_cr3(value, &guest.processor),
-        _ => shadow.guest.write_cr4(value, &guest.processor),
+        0 => before.write_cr0(value, long_code),
+        3 => before.write_cr3(value, &guest.processor),
+        _ => before.write_cr4(value, &guest.processor),
     };
     match after {
         Ok(registers) => {
-            shadow.guest = registers;
-            shadow.registers_changed(guest.vmcb);
+            guest.set_system_registers(registers);
             guest.retire_to(next)
         }
         Err(Illegal) => guest.raise(GENERAL_PROTECTION, Some(0)),

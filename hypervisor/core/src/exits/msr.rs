@@ -51,7 +51,7 @@ fn write(guest: &mut Guest, register: u32, value: u64) -> Result<(), Illegal> {
     match register {
         msr::EFER => {
             let after = guest.system_registers().write_efer(value, &guest.processor)?;
-            guest.set_efer(after.efer);
+            guest.set_system_registers(after);
             Ok(())
         }
         msr::PAT if is_legal_pat(value) => {
