@@ -1,16 +1,24 @@
 """Programs for the probe that several cases share."""
 
 from harness.boot import Insn
-from harness.lab.program import SCRATCH, Program, Step, execute, rdmsr, wrmsr
+from harness.lab.program import SCRATCH, Program, Seen, Step, execute, rdmsr, wrmsr
 from harness.lab.vmcb import real_mode
 from harness.machine.registers import EFER_SVME
 from harness.msr import Msr
 
 UD, GP = 6, 13
+HIGH_BITS = tuple(1 << bit for bit in range(32, 52))
+"""Addresses on both sides of the end of physical memory, wherever a processor has it (at most 52 bits)."""
+
 VMCB = SCRATCH
 HSAVE = SCRATCH + 0x1000
 GUEST_CODE = SCRATCH + 0x2000
 EFER_OF_A_LONG_MODE_HOST = 0xD00  # NXE, LMA, LME: what the probe runs with
+
+
+def physical_limit(seen: Seen, step: int) -> int:
+    """The first address beyond physical memory, from a step that executed CPUID Fn8000_0008: EAX[7:0] bits."""
+    return 1 << (seen[step].registers["rax"] & 0xFF)
 
 
 def efer_svme(on: bool) -> Step:

@@ -137,6 +137,7 @@ def test_bad_command_line_is_refused(line: str, qemu: Qemu, tmp_path: Path) -> N
         ("rax-beyond", "gp", "SVM-15.5.1-005", "rAX"),
         ("no-vmrun-intercept", "invalid", "SVM-15.5.1-C-017", None),
         ("asid-zero", "invalid", "SVM-15.5.1-C-022", None),
+        ("illegal-cr0", "invalid", "SVM-15.5.1-C-002", None),
     ],
 )
 def test_refused_vmrun_is_explained(
