@@ -135,7 +135,7 @@ fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
         Err(fault) => record.hex("fault", fault.vector.into()).emit(),
     }
     if verdict.is_err() && defect::SVME_LEFT_ON {
-        let _ = write_efer(Efer::SVME, true);
+        let _ = read_efer().and_then(|efer| write_efer(efer | Efer::SVME));
     }
     if verdict.is_err() && defect::HSAVE_TOO_EARLY {
         // SAFETY: the page is ours; SVME is 0, so the processor does not use it.
@@ -170,13 +170,19 @@ fn judge_vm_cr(value: VmCr, features: SvmFeatures) -> Result<(), Refusal> {
     enable::judge_vm_cr(value, features)
 }
 
-/// Sets EFER.SVME, and believes what it reads back.
+/// Sets EFER.SVME, and believes what it reads back. If that is not what was written, the bit may be set all the same, so
+/// it is cleared.
 fn efer_svme() -> Result<(), Refusal> {
-    let read_back = write_efer(Efer::SVME, true);
+    let before = read_efer();
+    let wrote = before.and_then(|efer| write_efer(efer | Efer::SVME));
+    let read_back = wrote.and_then(|()| read_efer());
     let verdict = enable::confirm_svme(read_back);
     step("efer.svme", &verdict)
         .hex("efer", read_back.unwrap_or_default().bits())
         .emit();
+    if let (Err(_), Some(efer), Some(())) = (&verdict, before, wrote) {
+        let _ = write_efer(efer - Efer::SVME);
+    }
     verdict
 }
 
@@ -199,16 +205,18 @@ pub fn vm_hsave_pa(save_area: HostPhys) -> Result<(), Refusal> {
         .hex("value", read_back.unwrap_or_default().0)
         .emit();
     if verdict.is_err() {
-        let _ = write_efer(Efer::SVME, false);
+        let _ = read_efer().and_then(|efer| write_efer(efer - Efer::SVME));
     }
     verdict
 }
 
-/// Sets or clears bits of EFER and reads it back; `None` if that faults.
-fn write_efer(bits: Efer, set: bool) -> Option<Efer> {
-    let mut efer = Efer::from_bits_retain(try_rdmsr(msr::EFER).ok()?);
-    efer.set(bits, set);
-    // SAFETY: only SVME changes, and that has no effect on code that executes no SVM instruction.
-    unsafe { try_wrmsr(msr::EFER, efer.bits()) }.ok()?;
+/// Reads EFER; `None` if that faults.
+fn read_efer() -> Option<Efer> {
     try_rdmsr(msr::EFER).ok().map(Efer::from_bits_retain)
+}
+
+/// Writes EFER; `None` if that faults. `value` differs from what is there in SVME at most.
+fn write_efer(value: Efer) -> Option<()> {
+    // SAFETY: only SVME changes, and that has no effect on code that executes no SVM instruction.
+    unsafe { try_wrmsr(msr::EFER, value.bits()) }.ok()
 }

@@ -33,12 +33,13 @@ fn image_main(boot: &Boot) -> ! {
 /// The whole program; what it returns is how it ended.
 fn start(boot: &Boot) -> Outcome {
     let cmdline = boot.cmdline(KEYS);
-    let bytes = cmdline.map_or_else(|bytes| bytes, str::as_bytes);
+    let bytes = cmdline.as_ref().map_or_else(|bad| bad.bytes, |line| line.as_bytes());
     Record::new("boot")
         .word("protocol", boot.protocol.name())
-        .text("cmdline", bytes)
         .word("version", env!("CARGO_PKG_VERSION"))
         .word("defect", defect::name())
+        // Last: it may fill the record.
+        .text("cmdline", bytes)
         .emit();
     let options = match cmdline.map(Options::parse) {
         Ok(Ok(options)) => options,
@@ -46,8 +47,8 @@ fn start(boot: &Boot) -> Outcome {
             log!("the command line has an unknown word: {}", bad.0);
             return Outcome::BadCommandLine;
         }
-        Err(_) => {
-            log!("the command line is no text");
+        Err(bad) => {
+            log!("the command line {}", bad.why);
             return Outcome::BadCommandLine;
         }
     };

@@ -18,12 +18,12 @@ use sections::Results;
 #[unsafe(no_mangle)]
 fn image_main(boot: &Boot) -> ! {
     // No word is known, so nothing is made of the command line; the loader's image path may be all there is.
-    let cmdline = boot.cmdline(&[]).map_or_else(|bytes| bytes, str::as_bytes);
+    let cmdline = boot.cmdline(&[]).map_or_else(|bad| bad.bytes, str::as_bytes);
     Record::new("boot")
         .word("protocol", boot.protocol.name())
-        .text("cmdline", cmdline)
         .word("version", env!("CARGO_PKG_VERSION"))
         .word("defect", "none")
+        .text("cmdline", cmdline)
         .emit();
     exit(match Program::parse(sections::program()) {
         Ok(program) => run(program),

@@ -27,22 +27,35 @@ impl Protocol {
     }
 }
 
-const MAX_CMDLINE: usize = 512;
+/// Longer than any that makes sense, with the path of an image before it.
+const MAX_CMDLINE: usize = 1024;
 
 /// What an image learns at its start.
 pub struct Boot {
     /// Who loaded it.
     pub protocol: Protocol,
     cmdline: Line<MAX_CMDLINE>,
+    cmdline_fits: bool,
     has_image_path: bool,
+}
+
+/// A command line that cannot be used.
+pub struct BadCmdline<'a> {
+    /// The line, as far as it was kept.
+    pub bytes: &'a [u8],
+    /// What is wrong with it.
+    pub why: &'static str,
 }
 
 impl Boot {
     /// The command line, without the image's path; `keys` are the image's own (`guest=`, ...), which end a path.
-    /// `Err` is what was given when that is not ASCII text.
-    pub fn cmdline(&self, keys: &[&str]) -> Result<&str, &[u8]> {
+    pub fn cmdline(&self, keys: &[&str]) -> Result<&str, BadCmdline<'_>> {
         let bytes = self.cmdline.bytes();
-        let line = core::str::from_utf8(bytes).map_err(|_| bytes)?;
+        let bad = |why| BadCmdline { bytes, why };
+        if !self.cmdline_fits {
+            return Err(bad("is too long"));
+        }
+        let line = core::str::from_utf8(bytes).map_err(|_| bad("is no text"))?;
         Ok(if self.has_image_path {
             cmdline::without_image_path(line, keys)
         } else {
@@ -73,10 +86,11 @@ extern "sysv64" fn rust_start(magic: u32, information: u32) -> ! {
         panic!("unknown loader: magic {magic:#x}");
     };
     let mut cmdline = Line::new();
-    cmdline.push_all(loaded.cmdline);
+    let cmdline_fits = cmdline.push_all(loaded.cmdline);
     let boot = Boot {
         protocol: loaded.protocol,
         cmdline,
+        cmdline_fits,
         has_image_path: loaded.has_image_path,
     };
     // SAFETY: an image that uses this crate defines it with this signature.

@@ -72,7 +72,9 @@ impl Record {
                 b'"' | b'\\' => {
                     let _ = write!(self.body, "\\x{byte:02x}");
                 }
-                0x20..=0x7E => self.body.push_all(&[byte]),
+                0x20..=0x7E => {
+                    self.body.push_all(&[byte]);
+                }
                 _ => {
                     let _ = write!(self.body, "\\x{byte:02x}");
                 }
@@ -82,7 +84,7 @@ impl Record {
         self
     }
 
-    /// Adds what a format string makes, as a string.
+    /// Adds what a format string makes, as a string; its first 256 bytes at most.
     #[must_use]
     pub fn format(self, key: &str, value: fmt::Arguments) -> Self {
         let mut text = Line::<256>::new();
@@ -115,7 +117,7 @@ impl Record {
     }
 }
 
-/// A buffer of fixed size to format into; writing more than fits is an error and changes nothing.
+/// A buffer of fixed size to format into; what does not fit is cut off, and for a formatter that is an error.
 pub struct Line<const N: usize> {
     buffer: [u8; N],
     length: usize,
@@ -140,11 +142,12 @@ impl<const N: usize> Line<N> {
         N - self.length
     }
 
-    /// Adds bytes, as many as fit.
-    pub fn push_all(&mut self, bytes: &[u8]) {
+    /// Adds bytes, as many as fit; false if those were not all.
+    pub fn push_all(&mut self, bytes: &[u8]) -> bool {
         let count = bytes.len().min(self.room());
         self.buffer[self.length..self.length + count].copy_from_slice(&bytes[..count]);
         self.length += count;
+        count == bytes.len()
     }
 
     /// Forgets what was written.
@@ -161,11 +164,11 @@ impl<const N: usize> Default for Line<N> {
 
 impl<const N: usize> Write for Line<N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if text.len() > self.room() {
-            return Err(fmt::Error);
+        if self.push_all(text.as_bytes()) {
+            Ok(())
+        } else {
+            Err(fmt::Error)
         }
-        self.push_all(text.as_bytes());
-        Ok(())
     }
 }
 
@@ -211,6 +214,21 @@ mod tests {
         assert!(line(&Record::new("boot").word("defect", "a b"), 1).ends_with(" defect=\"a b\"\n"));
         assert!(line(&Record::new("boot").word("defect", ""), 1).ends_with(" defect=\"\"\n"));
         assert!(line(&Record::new("boot").word("version", "0.1.0+x"), 1).ends_with(" version=0.1.0+x\n"));
+    }
+
+    #[test]
+    fn a_piece_that_does_not_fit_is_cut() {
+        let mut full = Line::<6>::new();
+        assert!(write!(full, "{}{}{}", 1234, 5678, 9).is_err());
+        assert_eq!(full.bytes(), b"123456");
+        let long = "m".repeat(300);
+        let record = Record::new("panic").format("message", format_args!("at {long} end"));
+        let cut = "m".repeat(256 - "at ".len());
+        assert!(line(&record, 1).ends_with(&format!(" message=\"at {cut}\"\n")));
+        // But half a number would be a wrong number.
+        let mut record = Record::new("k").text("t", &[b'a'; MAX_BODY - 20]);
+        record = record.hex("number", u64::MAX);
+        assert!(line(&record, 1).ends_with("a\"\n"));
     }
 
     #[test]
