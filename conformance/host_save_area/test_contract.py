@@ -1,5 +1,7 @@
 """What a hypervisor owes the processor: a page of its own, given in time, and then left alone."""
 
+import pytest
+
 from harness.boot import Boot, Insn
 from harness.cases import NotRun, boots, requirement
 from harness.msr import Msr
@@ -53,6 +55,7 @@ def test_shared_with_nothing(seen: Observation) -> None:
         )
 
 
+@pytest.mark.slow
 @requirement("SVM-15.5.1-018")
 @boots(Boot(guest="spin", count=LOOPS, any_guest=True, guard_hsave=True), guest_runs=True)
 def test_left_alone_after_set_up(seen: Observation) -> None:
