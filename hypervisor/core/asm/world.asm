@@ -3,6 +3,10 @@
 ; Purpose   VMRUN moves RAX, RSP, RIP, RFLAGS, the control registers and four segments; everything else is moved here.
 ; Manual    APM vol. 2, 15.5.1 "Basic operation" (VMRUN, host save area), 15.5.2 (VMSAVE and VMLOAD), 15.17 (GIF).
 ; Memory    The stack holds what must survive: at VMRUN, from RSP up: host VMCB, guest VMCB, registers.
+; Left out  DR0 to DR3: they are the guest's for good. The host uses no breakpoints, and cannot run into the guest's,
+;           because #VMEXIT disables all in DR7, which VMRUN loads from the VMCB with DR6 (15.5.1, 15.6). There is one
+;           guest, so nobody else sees them; src/setup.rs clears what the firmware left. A second guest would need them
+;           switched here.
 ; Contract  System V call, 64-bit, RFLAGS.IF = 0, EFER.SVME = 1, VM_HSAVE_PA set.
 
 %include "world.inc"

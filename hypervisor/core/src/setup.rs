@@ -6,6 +6,7 @@ use svm::msr;
 use svm::msrpm::MsrAccess;
 use svm::regs::{Cr0, Efer, Rflags};
 use svm::vmcb::{Attributes, DescriptorTable, InterruptControl, Segment, TlbControl, VintrFlags, Vmcb};
+use x86_64::registers::debug::{DebugAddressRegister, Dr0, Dr1, Dr2, Dr3};
 
 use crate::defect;
 use crate::memory::{Pages, host_address};
@@ -48,6 +49,7 @@ pub fn build(pages: &mut Pages, paging: &Paging) {
     intercepts(pages.vmcb, paging);
     control(pages.vmcb, iopm, msrpm);
     real_mode(pages.vmcb);
+    clear_breakpoints();
     paging.prepare(pages.vmcb);
     if defect::ILLEGAL_CR0 {
         // Last, because the paging has its say in CR0.
@@ -142,4 +144,12 @@ fn real_mode(vmcb: &mut Vmcb) {
     save.rip = ENTRY.into();
     save.rsp = ENTRY.into();
     save.g_pat = RESET_PAT;
+}
+
+/// DR0 to DR3 as after reset. No VMCB holds them: the guest has the processor's own (`asm/world.asm`).
+fn clear_breakpoints() {
+    Dr0::write(0);
+    Dr1::write(0);
+    Dr2::write(0);
+    Dr3::write(0);
 }
