@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marks and name the run; workers of xdist take the run's name from the controller."""
     if hasattr(config, "workerinput"):
         die_with(os.getppid())  # a controller that was killed leaves no worker, and so no engine
-    for mark in ("requirement(*ids)", "boots(what)", "executes(what)", "slow: takes seconds; -m 'not slow' leaves it out"):
+    for mark in ("requirement(*ids)", "boots(what)", "executes(what)", "slow: seconds; -m 'not slow' leaves it out"):
         config.addinivalue_line("markers", mark)
     option = config.option
     name = (
