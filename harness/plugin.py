@@ -219,7 +219,15 @@ def pytest_runtest_makereport(
         return report
     verdict, reason = _verdict(report, call)
     _writer(item.config).write(_entry(item, setting, verdict, reason, call))
+    report.user_properties.append(("verdict", verdict.value))
     return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    """Show a case that was not run as what it is: pytest knows only failures and errors."""
+    if ("verdict", ledger.Verdict.NOT_RUN.value) in getattr(report, "user_properties", ()):
+        return "not run", "n", "NOT RUN"
+    return None
 
 
 def _verdict(report: pytest.TestReport, call: pytest.CallInfo[None]) -> tuple[ledger.Verdict, str]:
