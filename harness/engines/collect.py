@@ -93,7 +93,7 @@ def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, 
         vmcb=vmcb,
         mappings=mappings,
         tables=reached.tables,
-        witness=_witness(machine, reached) if manifest.records else {},
+        witness=_witness(machine, reached) if manifest.guests else {},
         ram_size=machine.ram.size,
         image_extent=image.extent,
         seconds=time.monotonic() - machine.started,
@@ -152,6 +152,8 @@ def _witness(machine: QemuMachine, reached: Reach) -> dict[str, Tried]:
     if page is None:
         return {}
     at = page.host + WITNESS - page.guest
+    if at + 0x1000 > machine.ram.size:
+        return {}
     magic, count = _WITNESS_HEAD.unpack(machine.ram.read(at, _WITNESS_HEAD.size))
     if magic != b"WITN" or count > 160:
         return {}

@@ -6,12 +6,14 @@ that its CR3 in the VMCB names, in the mode that its EFER, CR0 and CR4 there say
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.machine.registers import EFER_LMA, Registers
 from harness.machine.vmcb import NP_ENABLE, Vmcb
 
+_MOST_TABLES = 1 << 11  # enough for 4 GiB of 4-KiB pages
 _PRESENT, _WRITABLE, _LARGE = 1 << 0, 1 << 1, 1 << 7
 _ADDRESS = 0x000F_FFFF_FFFF_F000
 _CR0_PG, _CR4_PAE, _CR4_PSE = 1 << 31, 1 << 5, 1 << 4
@@ -38,7 +40,8 @@ class Reach:
 def reach(vmcb: Vmcb, host: Registers, read: Callable[[int, int], bytes]) -> Reach:
     """Walk the tables that ``vmcb`` names, for a host whose registers at VMRUN were ``host``.
 
-    ``read(address, size)`` gives physical memory and raises :class:`ValueError` outside RAM.
+    ``read(address, size)`` gives physical memory and raises :class:`ValueError` outside RAM; so do we for
+    tables without end.
     """
     if vmcb["nested_control"] & NP_ENABLE:
         return _tables(vmcb["n_cr3"], host["efer"], host["cr4"], read)
@@ -58,7 +61,11 @@ def _tables(cr3: int, efer: int, cr4: int, read: Callable[[int, int], bytes]) ->
 def _walk(root: int, levels: int, read: Callable[[int, int], bytes]) -> Reach:
     found = Reach()
 
+    visits = itertools.count(1)
+
     def visit(table: int, level: int, base: int, writable: bool) -> None:
+        if next(visits) > _MOST_TABLES:
+            raise ValueError(f"more than {_MOST_TABLES} tables: these are none, or they contain each other")
         if table not in found.tables:
             found.tables.append(table & ~0xFFF)
         size = 1 << (12 + 9 * (level - 1))

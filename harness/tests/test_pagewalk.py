@@ -85,6 +85,13 @@ def test_tables_outside_ram_are_an_error() -> None:
         reach(vmcb(nested_control=1, n_cr3=0x7FFF0000), LONG, memory({}))
 
 
+def test_tables_that_contain_themselves_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.machine.pagewalk._MOST_TABLES", 64)
+    tables = {0x1000: dict.fromkeys(range(512), 4103)}
+    with pytest.raises(ValueError, match="contain each other"):
+        reach(vmcb(nested_control=1, n_cr3=0x1000), LONG, memory(tables))
+
+
 def test_neighbours_are_merged() -> None:
     runs = merged(
         [Mapping(0x1000, 0x5000, 0x1000, True), Mapping(0, 0x4000, 0x1000, True), Mapping(0x2000, 0, 0x1000, True)]
