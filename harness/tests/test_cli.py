@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from harness import build, paths
+from harness.cli import main
 
 SVMCONF = [sys.executable, "-m", "harness.cli"]
 
 
-def svmconf(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*SVMCONF, *arguments], cwd=paths.ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=120
-    )
+@dataclass(frozen=True)
+class Done:
+    """What a command left: its exit status, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def svmconf(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs a command in this process, as its entry point would."""
+
+    def run(*arguments: str, **env: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["svmconf", *arguments])
+        monkeypatch.setattr("signal.signal", lambda *_: None)  # the handlers are for a process of its own
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        said = capsys.readouterr()
+        return Done(int(leaving.value.code or 0), said.out, said.err)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -35,7 +56,9 @@ def svmconf(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         (("shell", "--guest", "nope"), {}, "offers no guest 'nope'", "it offers: hello"),
     ],
 )
-def test_mistakes_are_one_line(arguments: tuple[str, ...], env: dict[str, str], says: str, way_out: str) -> None:
+def test_mistakes_are_one_line(
+    svmconf: Callable[..., Done], arguments: tuple[str, ...], env: dict[str, str], says: str, way_out: str
+) -> None:
     done = svmconf(*arguments, **env)
     assert done.returncode == 2
     lines = done.stderr.strip().splitlines()
@@ -43,7 +66,7 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], env: dict[str, str], 
     assert way_out in lines[-1]
 
 
-def test_text_file_as_image(tmp_path: Path) -> None:
+def test_text_file_as_image(svmconf: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "image").write_text("I am no kernel.\n")
     manifest = tmp_path / "it.toml"
     manifest.write_text("name = 'it'\nimage = 'image'\n")
@@ -52,7 +75,7 @@ def test_text_file_as_image(tmp_path: Path) -> None:
     assert "is no bootable image" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_doctor_tells_what_there_is() -> None:
+def test_doctor_tells_what_there_is(svmconf: Callable[..., Done]) -> None:
     done = svmconf("doctor")
     assert done.returncode == 0, done.stdout
     assert "engine: qemu-" in done.stdout and "KVM with SVM" in done.stdout

@@ -16,7 +16,7 @@ from harness.observation import Observation
 from harness.run import Run
 from harness.tests.suite import cases
 
-LOOPS = 200  # enough for a defect that shows at every 64th exit
+LOOPS = 80  # enough for a defect that shows at every 64th exit
 
 Case = Callable[[Observation], None]
 
@@ -37,7 +37,9 @@ def verdicts(qemu: Qemu, manifest: Manifest, folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, case, boots in cases("boots"):
         cpu = run.settings(boots)[0].cpu
-        results = [_judge(case, boots, observe(_shorter(boot), cpu)) for boot in boots.variants]
+        # No defect looks at VM_CR.LOCK: boots that differ from another in that alone would tell nothing new.
+        variants = [boot for boot in boots.variants if not boot.name.startswith("locked")]
+        results = [_judge(case, boots, observe(_shorter(boot), cpu)) for boot in variants]
         found[name] = next((v for v in ("red", "not run") if v in results), "green")
     return found
 
