@@ -96,11 +96,16 @@ def _attach(entry: Entry, ledger: Ledger, folder: Path, number: int, name: str, 
 def _labels(entry: Entry) -> list[Label]:
     known = catalogue.load()
     labels = [Label(name="parentSuite", value=entry.engine), Label(name="suite", value=entry.source.partition(":")[0])]
-    for requirement in (known[name] for name in entry.requirements if name in known):
+    checked = [known[name] for name in entry.requirements if name in known]
+    for requirement in checked:
+        # Allure crosses all epics with all features and stories: only those of the first one's section go together.
+        if requirement.heading == checked[0].heading:
+            labels += [
+                Label(name="epic", value=requirement.chapter),
+                Label(name="feature", value=requirement.heading),
+                Label(name="story", value=f"{requirement.id} {requirement.statement}"),
+            ]
         labels += [
-            Label(name="epic", value=requirement.chapter),
-            Label(name="feature", value=requirement.heading),
-            Label(name="story", value=f"{requirement.id} {requirement.statement}"),
             Label(name="tag", value=requirement.id),
             Label(name="severity", value={"must": "critical", "should": "normal"}.get(requirement.priority, "minor")),
         ]
