@@ -11,11 +11,10 @@ from harness.boot import Boot
 from harness.errors import DeadlineExceeded, EngineError, ProtocolError
 from harness.hypervisors.manifest import Manifest
 from harness.lab.program import Program, Seen, results
+from harness.machine.base import Machine, Point, Stop
 from harness.machine.ending import Ending, How
-from harness.machine.gdb import Point, Stop
 from harness.machine.image import Image
 from harness.machine.pagewalk import Reach, merged, reach
-from harness.machine.qemu import QemuMachine
 from harness.machine.registers import Registers
 from harness.machine.sabotage import Sabotage
 from harness.machine.trace import Tracer
@@ -34,7 +33,7 @@ _NO_FAULT = 0xFFFF_FFFF
 class _Final:
     """The state just before the software wrote to the exit port, or when it was stopped: possibly a guest's."""
 
-    def __init__(self, machine: QemuMachine) -> None:
+    def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.registers: Registers | None = None
 
@@ -46,10 +45,10 @@ class _Final:
         self.take()
 
 
-def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, breakpoints: Point) -> Observation:
+def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, breakpoints: Point) -> Observation:
     """Run a hypervisor to its end, watching. Engine, version and CPU are for the engine to fill in."""
     final = _Final(machine)
-    tracer = Tracer(machine.gdb, image, machine.ram, boot, final.take_at_exit, machine.registers, breakpoints)
+    tracer = Tracer(machine.debugger, image, machine.ram, boot, final.take_at_exit, machine.registers, breakpoints)
     tracer.arm()
 
     def shown() -> str | None:
@@ -101,9 +100,9 @@ def observe(machine: QemuMachine, image: Image, manifest: Manifest, boot: Boot, 
     )
 
 
-def watch_program(machine: QemuMachine, image: Image, program: Program) -> Seen:
+def watch_program(machine: Machine, image: Image, program: Program) -> Seen:
     """Run the probe to its end and read what it left in RAM."""
-    sabotage = Sabotage(machine.gdb, machine.ram, image.symbol("svmconf_step_code"), program.faults)
+    sabotage = Sabotage(machine.debugger, machine.ram, image.symbol("svmconf_step_code"), program.faults)
     ended = _run(machine, sabotage.handle, lambda: None, lambda: None)
     boot_seconds = time.monotonic() - machine.ready
     steps, under_way = results(image, machine.ram)
@@ -123,7 +122,7 @@ def watch_program(machine: QemuMachine, image: Image, program: Program) -> Seen:
 
 
 def _run(
-    machine: QemuMachine,
+    machine: Machine,
     on_stop: Callable[[Stop], None],
     at_shutdown: Callable[[], None],
     shown: Callable[[], str | None],
@@ -131,14 +130,15 @@ def _run(
     try:
         return machine.run(on_stop, at_shutdown, shown)
     except (EngineError, ProtocolError) as error:
-        if machine.child.wait(machine.deadline.sooner(0.5)):
-            return Ending(how=How.ENGINE_CRASHED, detail=f"{error}; {machine.child.said}")
+        words = machine.post_mortem()
+        if words is not None:
+            return Ending(how=How.ENGINE_CRASHED, detail=f"{error}; {words}")
         return Ending(how=How.HARNESS_ERROR, detail=str(error))
     except DeadlineExceeded as error:
         return Ending(how=How.HUNG, detail=error.what)
 
 
-def _reach(machine: QemuMachine, vmcb: bytes | None, host: Registers | None) -> Reach:
+def _reach(machine: Machine, vmcb: bytes | None, host: Registers | None) -> Reach:
     if vmcb is None or host is None:
         return Reach()
     try:
@@ -147,7 +147,7 @@ def _reach(machine: QemuMachine, vmcb: bytes | None, host: Registers | None) -> 
         return Reach()
 
 
-def _witness(machine: QemuMachine, reached: Reach) -> dict[str, Tried]:
+def _witness(machine: Machine, reached: Reach) -> dict[str, Tried]:
     page = next((m for m in reached.mappings if m.guest <= WITNESS < m.guest + m.size), None)
     if page is None:
         return {}

@@ -24,7 +24,7 @@ from harness.engines.collect import observe, watch_program
 from harness.errors import EngineError, SvmconfError, ToolMissing
 from harness.hypervisors.manifest import Manifest
 from harness.lab.program import Program, Seen
-from harness.machine.gdb import Point
+from harness.machine.base import Point
 from harness.machine.image import Image
 from harness.machine.qemu import QemuMachine
 from harness.observation import Observation

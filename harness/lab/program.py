@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.boot import Fault, Insn
 from harness.errors import ImageError, ProtocolError
+from harness.machine.base import Memory
 from harness.machine.ending import Ending
 from harness.machine.image import Image
-from harness.machine.ram import Ram
 from harness.observation import Blob
 
 REGISTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
@@ -154,7 +154,7 @@ class Seen(BaseModel):
             raise ProtocolError(f"step {step} never ended: the machine {self.ended}") from None
 
 
-def results(probe: Image, ram: Ram) -> tuple[list[StepSeen], int]:
+def results(probe: Image, ram: Memory) -> tuple[list[StepSeen], int]:
     """What the probe left in RAM: the steps that ended, and the number (from 1) of the one under way, or 0."""
     address, _, _ = probe.section(".svmconf.results")
     magic, ended, under_way, _ = _RESULTS.unpack(ram.read(address, _RESULTS.size))

@@ -11,50 +11,17 @@ import re
 import select
 import socket
 from dataclasses import dataclass
-from enum import IntEnum
 from xml.etree import ElementTree
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError, ProtocolError
+from harness.machine.base import Point, Stop
 
 _WATCH = re.compile(r"(?:^|;)([ar]?watch):([0-9a-f]+)")
 
 
 PATIENCE = 10.0
 """Seconds. Answers take microseconds; a machine under load may need more."""
-
-
-class Point(IntEnum):
-    """Kinds of break- and watchpoints, by their number in the ``Z`` packet."""
-
-    SOFTWARE = 0
-    HARDWARE = 1
-    WRITE = 2
-    READ = 3
-    ACCESS = 4
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Why the machine stopped: the raw reply, and for a watchpoint the linear address that was touched."""
-
-    reply: str
-    watched: int | None = None
-
-    @property
-    def shut_down(self) -> bool:
-        """Whether the machine is in the state after its shutdown, and can still be looked at (SIGQUIT)."""
-        return self.reply[1:3] == "03"
-
-    @property
-    def broken(self) -> bool:
-        """Whether the engine gave up with an internal error (SIGABRT), as KVM does on what it cannot run."""
-        return self.reply[1:3] == "06"
-
-    @property
-    def gone(self) -> bool:
-        """Whether the machine ended rather than stopped."""
-        return self.reply[:1] in ("W", "X", "")
 
 
 @dataclass(frozen=True)
@@ -107,8 +74,11 @@ class Gdb:
         """Take a point back."""
         self._expect_ok(f"z{kind},{address:x},{size:x}", f"remove the {kind.name.lower()} point at {address:#x}")
 
-    def change(self, *packets: str) -> None:
-        """Send several ``z`` and ``Z`` packets at once, without waiting for each answer; all must succeed."""
+    def swap(self, gone: list[tuple[Point, int, int]], new: list[tuple[Point, int, int]]) -> None:
+        """Take points back and set others, sent at once rather than one after another; all must succeed."""
+        packets = [
+            f"{verb}{kind},{at:x},{size:x}" for verb, points in (("z", gone), ("Z", new)) for kind, at, size in points
+        ]
         for packet in packets:
             self._send(packet)
         for packet in packets:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.boot import Insn
-from harness.machine.gdb import Gdb, Point
+from harness.machine.base import Debugger, Point
 
 _PAGE = 0x1000
 _VMRUN_LENGTH = len(Insn.VMRUN.opcodes[0])
@@ -17,10 +17,10 @@ class Guard:
     it: it stands whenever the software runs, and only then.
     """
 
-    def __init__(self, gdb: Gdb, kind: Point, page: int) -> None:
+    def __init__(self, debugger: Debugger, kind: Point, page: int) -> None:
         self.area = (page, _PAGE)
         self.vmruns = 0
-        self._gdb = gdb
+        self._debugger = debugger
         self._kind = kind
         self._stands = False
         self._over = False
@@ -30,13 +30,13 @@ class Guard:
     def set(self) -> None:
         """Watch the page; raises :class:`harness.errors.ProtocolError` when the engine cannot."""
         if not self._stands and not self._over:
-            self._gdb.insert(Point.ACCESS, *self.area)
+            self._debugger.insert(Point.ACCESS, *self.area)
             self._stands = True
 
     def lift(self) -> None:
         """Stop watching, at a VMRUN. Counts it, if the page was watched up to here."""
         if self._stands:
-            self._gdb.remove(Point.ACCESS, *self.area)
+            self._debugger.remove(Point.ACCESS, *self.area)
             self._stands = False
             self.vmruns += 1
 
@@ -48,7 +48,7 @@ class Guard:
         if not self._over:
             self._vmruns.add(vmrun)
             self._next[vmrun] = vmrun + _VMRUN_LENGTH
-            self._gdb.insert(self._kind, vmrun)
+            self._debugger.insert(self._kind, vmrun)
 
     def passes(self, rip: int) -> bool:
         """Deal with a stop at a VMRUN, or behind one, that was taken over; false for any other stop.
@@ -59,12 +59,10 @@ class Guard:
         if then is None:
             return False
         entering = rip in self._vmruns
-        watch = f"{Point.ACCESS},{self.area[0]:x},{self.area[1]:x}"
-        self._gdb.change(
-            f"z{self._kind},{rip:x},1",
-            f"Z{self._kind},{then:x},1",
-            *([f"z{watch}"] if entering and self._stands else []),
-            *([f"Z{watch}"] if not entering and not self._stands else []),
+        watch = (Point.ACCESS, *self.area)
+        self._debugger.swap(
+            [(self._kind, rip, 1), *([watch] if entering and self._stands else [])],
+            [(self._kind, then, 1), *([watch] if not entering and not self._stands else [])],
         )
         self.vmruns += entering and self._stands
         self._stands = not entering
@@ -76,5 +74,5 @@ class Guard:
         self.lift()
         self._over = True
         for place in self._next:
-            self._gdb.remove(self._kind, place)
+            self._debugger.remove(self._kind, place)
         self._next.clear()

@@ -16,8 +16,9 @@ from types import TracebackType
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError, SvmconfError
+from harness.machine.base import Stop
 from harness.machine.ending import Ending, How
-from harness.machine.gdb import Gdb, Stop
+from harness.machine.gdb import Gdb
 from harness.machine.process import Child
 from harness.machine.qmp import Qmp
 from harness.machine.ram import Ram
@@ -84,8 +85,8 @@ class QemuMachine:
         try:
             self.qmp = Qmp(ours_qmp)
             self._closing.callback(self.qmp.close)
-            self.gdb = Gdb(ours_gdb)
-            self._closing.callback(self.gdb.close)
+            self.debugger = Gdb(ours_gdb)
+            self._closing.callback(self.debugger.close)
         except SvmconfError as error:
             self.child.wait(Deadline.after(0.5))
             raise EngineError(f"{command[0]} did not start: {self.child.said or error}") from error
@@ -105,10 +106,10 @@ class QemuMachine:
         has shut down and can still be looked at. ``over`` is asked now and then whether the console shows the end
         already, and answers with why.
         """
-        self.gdb.resume()
+        self.debugger.resume()
         halted_before = False
         look = Deadline.after(_TICK)
-        while not self.child.wait(self.deadline.sooner(look.left), self.gdb.fileno()):
+        while not self.child.wait(self.deadline.sooner(look.left), self.debugger.fileno()):
             stop = self._stop()
             if stop is not None:
                 ending = self._ended_at(stop, at_shutdown)
@@ -146,14 +147,14 @@ class QemuMachine:
         return Ending(how=How.ENGINE_CRASHED, detail="the gdbstub closed while the engine ran on")
 
     def _stop(self) -> Stop | None:
-        if not self.child.wait(Deadline.after(0), self.gdb.fileno()):
+        if not self.child.wait(Deadline.after(0), self.debugger.fileno()):
             with contextlib.suppress(DeadlineExceeded):
-                return self.gdb.wait(Deadline.after(0.001))
+                return self.debugger.wait(Deadline.after(0.001))
         return None
 
     def _shut_down(self) -> Ending:
         """It paused instead of exiting, so that it could be looked at: let it exit now."""
-        rip = self.gdb.registers()["rip"]
+        rip = self.debugger.registers()["rip"]
         reason = self.qmp.shutdown_reason()
         self.qmp.quit()
         if not self.child.wait(Deadline.after(2.0)):
@@ -192,16 +193,20 @@ class QemuMachine:
                     rips.append(int(found[1], 16))
         return tuple(rips)
 
+    def post_mortem(self) -> str | None:
+        """What it said last, when it has ended or does so at once; ``None`` while it runs."""
+        return self.child.said if self.child.wait(self.deadline.sooner(0.5)) else None
+
     # What it shows
 
     def registers(self) -> Registers:
         """All registers; the machine must be stopped."""
-        return Registers.of(self.gdb.registers(), self.qmp.human("info registers"))
+        return Registers.of(self.debugger.registers(), self.qmp.human("info registers"))
 
     def interrupt(self) -> None:
         """Stop a machine that runs."""
-        self.gdb.interrupt()
-        self.gdb.wait(Deadline.after(1.0))
+        self.debugger.interrupt()
+        self.debugger.wait(Deadline.after(1.0))
 
     def console(self) -> str:
         """Debug port and serial port so far, or one of them when both said the same. Also feeds the record reader."""

@@ -6,31 +6,30 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.boot import Fault, Insn
-from harness.machine.gdb import Gdb, Point, Stop
-from harness.machine.ram import Ram
+from harness.machine.base import Debugger, Memory, Point, Stop
 
 
-def lie(gdb: Gdb, fault: Fault) -> None:
+def lie(debugger: Debugger, fault: Fault) -> None:
     """Force bits in what an instruction has just returned."""
-    registers = gdb.registers()
+    registers = debugger.registers()
     for name, (on, off) in fault.force.items():
-        gdb.write_register(name, (registers[name] & ~off) | on)
+        debugger.write_register(name, (registers[name] & ~off) | on)
 
 
 class Sabotage:
     """Stops where the probe enters each step, and tampers with the step's first instruction."""
 
-    def __init__(self, gdb: Gdb, ram: Ram, step_code: int, faults: Sequence[Fault]) -> None:
-        self._gdb = gdb
+    def __init__(self, debugger: Debugger, ram: Memory, step_code: int, faults: Sequence[Fault]) -> None:
+        self._debugger = debugger
         self._ram = ram
         self._faults = faults
         self._met: Counter[Insn] = Counter()
         if faults:
-            gdb.insert(Point.HARDWARE, step_code)
+            debugger.insert(Point.HARDWARE, step_code)
 
     def handle(self, stop: Stop) -> None:
         """Tamper, and let the machine run on."""
-        registers = self._gdb.registers()
+        registers = self._debugger.registers()
         rip = registers["rip"]
         code = self._ram.read(rip, 3) if rip + 3 <= self._ram.size else b""
         insn = next((insn for insn in Insn if code.startswith(insn.opcodes)), None)
@@ -40,9 +39,9 @@ class Sabotage:
             if self._met[fault.insn] <= fault.spare:
                 fault = None
         if insn is not None and fault is not None and fault.skip:
-            self._gdb.write_register("rip", rip + len(insn.opcodes[0]))
+            self._debugger.write_register("rip", rip + len(insn.opcodes[0]))
         else:
-            self._gdb.step()
+            self._debugger.step()
             if fault is not None:
-                lie(self._gdb, fault)
-        self._gdb.resume()
+                lie(self._debugger, fault)
+        self._debugger.resume()

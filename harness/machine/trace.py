@@ -14,10 +14,9 @@ from collections.abc import Callable
 
 from harness.boot import Boot, Insn
 from harness.errors import ProtocolError
-from harness.machine.gdb import Gdb, Point, Stop
+from harness.machine.base import Debugger, Memory, Point, Stop
 from harness.machine.guard import Guard
 from harness.machine.image import Image
-from harness.machine.ram import Ram
 from harness.machine.registers import Registers
 from harness.machine.sabotage import lie
 from harness.msr import Msr
@@ -48,9 +47,9 @@ class Tracer:
 
     def __init__(
         self,
-        gdb: Gdb,
+        debugger: Debugger,
         image: Image,
-        ram: Ram,
+        ram: Memory,
         boot: Boot,
         at_end: Callable[[], None],
         look: Callable[[], Registers],
@@ -63,7 +62,7 @@ class Tracer:
         self.last_vmcb: int | None = None
         self.host: Registers | None = None
         self._guard: Guard | None = None
-        self._gdb = gdb
+        self._debugger = debugger
         self._image = image
         self._ram = ram
         self._boot = boot
@@ -93,21 +92,21 @@ class Tracer:
         if self._kind is Point.SOFTWARE:
             self._entries = set(self._image.entries)
             for address in self._entries:
-                self._gdb.insert(Point.HARDWARE, address)
+                self._debugger.insert(Point.HARDWARE, address)
         else:
             self._insert_all()
 
     def _insert_all(self) -> None:
         for address in self._places:
-            self._gdb.insert(self._kind, address)
+            self._debugger.insert(self._kind, address)
 
     def handle(self, stop: Stop) -> None:
         """Record why the machine stopped, and let it run on."""
         if stop.watched is not None:
             self._accessed(stop.watched)
-        elif not (self._guard and self._guard.passes(self._gdb.register("rip"))):
-            self._reached(self._gdb.registers())
-        self._gdb.resume()
+        elif not (self._guard and self._guard.passes(self._debugger.register("rip"))):
+            self._reached(self._debugger.registers())
+        self._debugger.resume()
 
     def _reached(self, registers: dict[str, int]) -> None:
         rip = registers["rip"]
@@ -124,17 +123,17 @@ class Tracer:
 
     def _entered(self) -> None:
         for address in self._entries:
-            self._gdb.remove(Point.HARDWARE, address)
+            self._debugger.remove(Point.HARDWARE, address)
         self._entries = set()
         self._insert_all()
 
     def _step(self, rip: int) -> None:
         """Execute the instruction at ``rip``, where one of our breakpoints stands."""
         if self._kind is Point.SOFTWARE:
-            self._gdb.remove(self._kind, rip)
-        self._gdb.step()
+            self._debugger.remove(self._kind, rip)
+        self._debugger.step()
         if self._kind is Point.SOFTWARE:
-            self._gdb.insert(self._kind, rip)
+            self._debugger.insert(self._kind, rip)
 
     def _executes(self, insn: Insn, registers: dict[str, int]) -> None:
         rip = registers["rip"]
@@ -147,7 +146,7 @@ class Tracer:
         )
         fault = next((fault for fault in self._boot.faults if fault.applies(insn, registers)), None)
         if fault is not None and fault.skip:
-            self._gdb.write_register("rip", rip + len(insn.opcodes[0]))
+            self._debugger.write_register("rip", rip + len(insn.opcodes[0]))
             event = event.model_copy(update={"tampered": True, "after": self._now()})
         elif insn is Insn.VMRUN and event.vmcb is not None:
             self._enter_guest(rip, len(self.events))
@@ -155,7 +154,7 @@ class Tracer:
             self._step(rip)
             after = self._now()
             if fault is not None and after["rip"] == rip + len(insn.opcodes[0]):
-                lie(self._gdb, fault)  # it completed: to a fault handler nothing was returned
+                lie(self._debugger, fault)  # it completed: to a fault handler nothing was returned
                 event = event.model_copy(update={"tampered": True})
                 after = self._now()
             if insn in _TELLING:
@@ -180,7 +179,7 @@ class Tracer:
         """Execute VMRUN, and stop at the instruction after it when the guest comes back."""
         behind = rip + len(Insn.VMRUN.opcodes[0])
         if behind not in self._vmrun_under_way and behind not in self._places:
-            self._gdb.insert(self._kind, behind)
+            self._debugger.insert(self._kind, behind)
         self._vmrun_under_way[behind] = event
         if self.host is None:
             self.host = self._look()
@@ -202,27 +201,27 @@ class Tracer:
         if insn is not None:
             self._executes(insn, registers)
             return
-        self._gdb.remove(self._kind, rip)
+        self._debugger.remove(self._kind, rip)
         vmrun = rip - len(Insn.VMRUN.opcodes[0])
         if self._guard and self._count[vmrun] >= budget(Insn.VMRUN):
             self._unwatch(vmrun)
             self._guard.takes_over(vmrun)
 
     def _now(self) -> dict[str, int]:
-        registers = self._gdb.registers()
+        registers = self._debugger.registers()
         return {name: registers[name] for name in _KEPT if name in registers}
 
     def _start_guard(self, page: int) -> None:
         if self._guard:
             self._guard.lift()
-        self._guard = Guard(self._gdb, self._kind, page)
+        self._guard = Guard(self._debugger, self._kind, page)
         try:
             self._guard.set()
         except ProtocolError:
             self._guard = None  # the engine cannot watch a whole page; `guarded` stays empty and says so
 
     def _accessed(self, address: int) -> None:
-        rip = self._gdb.register("rip")
+        rip = self._debugger.register("rip")
         self.accesses.append(Access(address=address, rip=rip, where=self._image.symbol_at(rip)))
         if len(self.accesses) == ACCESSES and self._guard:
             self._guard.end()
@@ -239,5 +238,5 @@ class Tracer:
         return any(fault.insn is insn for fault in self._boot.faults)
 
     def _unwatch(self, rip: int) -> None:
-        self._gdb.remove(self._kind, rip)
+        self._debugger.remove(self._kind, rip)
         del self._places[rip]

@@ -10,7 +10,8 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, ProtocolError
-from harness.machine.gdb import Gdb, Point
+from harness.machine.base import Point
+from harness.machine.gdb import Gdb
 
 # As QEMU's: the prefix is declared nowhere.
 TARGET = '<target><architecture>i386:x86-64</architecture><xi:include href="core.xml"/></target>'
