@@ -50,6 +50,9 @@ SVM_INSNS = frozenset(Insn) - {Insn.CPUID, Insn.RDMSR, Insn.WRMSR, Insn.EXIT}
 class Fault(BaseModel):
     """A lie told to the software under test: what one instruction returns to it, or that it does nothing at all.
 
+    An engine that can be configured so that it is no lie does that instead, and the observation says so
+    (:attr:`harness.observation.Observation.arranged`): what CPUID offers, or what firmware left in an MSR.
+
     ``select`` is the MSR (ECX) or CPUID leaf (EAX) it applies to; ``None`` for every one. ``force`` holds, per
     register, the bits to set and the bits to clear in what the instruction returned. With ``skip`` the instruction is
     passed over as if it were a NOP: a seeded defect of the *engine*, for cases that judge engines. ``spare`` is how

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 
-from harness.boot import SVM_INSNS, Boot, Insn
+from harness.boot import SVM_INSNS, Boot, Fault, Insn
 from harness.machine.ending import Ending
 from harness.machine.pagewalk import Mapping
 from harness.machine.records import Record
@@ -40,6 +40,7 @@ class _Plain(BaseModel):
 class Event(_Plain):
     """One watched instruction that the software under test executed, seen from outside.
 
+    ``answered_by`` names the layer that answered, on an engine that has several and can tell.
     ``before`` and ``after`` hold rax, rbx, rcx, rdx, rip, rsp, eflags and efer around it; ``after`` is empty when the
     machine did not come back. ``vmcb`` is the page at rAX at a VMRUN, ``vmcb_after`` the same page at the instruction
     after it. ``tampered`` tells that a fault was injected here.
@@ -51,6 +52,7 @@ class Event(_Plain):
     after: dict[str, int] = {}
     where: str = ""
     tampered: bool = False
+    answered_by: str = ""
     vmcb: Blob | None = None
     vmcb_after: Blob | None = None
 
@@ -103,12 +105,18 @@ class Observation(_Plain):
     The trace leaves nothing out up to event ``trace_whole``; then places that execute again and again are watched no
     longer (``trace_cut`` names them). ``host`` are the registers at the first VMRUN, ``final`` those at the end, which
     may be a guest's.
+
+    ``arranged`` are those of the boot's faults that were no lie: the machine was really configured that way. The others
+    were injected at the instruction (``Event.tampered``). ``layers`` says which layers the engine has, from the top,
+    and what is known of which answered, where there are several.
     """
 
     engine: str
     engine_version: str
     cpu: str
     boot: Boot
+    arranged: tuple[Fault, ...] = ()
+    layers: list[str] = []
     command: list[str]
     image_sha256: str
     ended: Ending
@@ -144,6 +152,10 @@ class Observation(_Plain):
     def svm_executed(self) -> list[Event]:
         """The events of any instruction that needs SVM."""
         return [e for e in self.trace if e.insn in SVM_INSNS]
+
+    def read(self, msr: Msr) -> bool:
+        """Whether the software read that MSR, and was not faulted for it."""
+        return any(e.msr == msr and e.completed for e in self.executed(Insn.RDMSR))
 
     def wrote(self, msr: Msr) -> list[Event]:
         """The WRMSRs to that register."""

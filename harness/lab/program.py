@@ -111,7 +111,10 @@ class Program(BaseModel):
 
 
 class StepSeen(BaseModel):
-    """What one step did: the fault's vector (``None``: it ran to its end), and the registers after it."""
+    """What one step did: the fault's vector (``None``: it ran to its end), and the registers after it.
+
+    ``answered_by`` names the layer that answered it, on an engine that has several and can tell.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -123,6 +126,7 @@ class StepSeen(BaseModel):
     rflags: int
     registers: dict[str, int]
     vm_hsave_pa: int
+    answered_by: str = ""
 
     @property
     def value(self) -> int:
@@ -143,6 +147,7 @@ class Seen(BaseModel):
     program: Program
     steps: list[StepSeen] = []
     under_way: int = 0
+    layers: list[str] = []
     console: str = ""
     seconds: float = 0.0
     boot_seconds: float = 0.0

@@ -114,6 +114,25 @@ class Image:
         return min(s["p_paddr"] for s in loads), max(s["p_paddr"] + s["p_memsz"] for s in loads)
 
     @cached_property
+    def multiboot1(self) -> tuple[tuple[tuple[int, bytes], ...], int] | None:
+        """What a multiboot 1 loader puts where, and where it enters; ``None`` for an image that says neither.
+
+        Address fields in the header (flag 16) win over ELF program headers (Multiboot 0.6.96, 3.1.3).
+        """
+        header = self._multiboot_header()
+        if header is None:
+            return None
+        flags, at, load, load_end, _bss_end, entry = (
+            int.from_bytes(self.data[header + n : header + n + 4], "little") for n in (4, 12, 16, 20, 24, 28)
+        )
+        if flags & 0x10000:
+            start = max(0, header - (at - load))
+            return ((load, self.data[start : start + load_end - load] if load_end else self.data[start:]),), entry
+        if self.data[:5] == b"\x7fELF\x01":  # ELF32: the only ELF that the specification knows
+            return tuple((s.addresses[0], s.data) for s in self.segments), self._elf["e_entry"]
+        return None
+
+    @cached_property
     def entries(self) -> list[int]:
         """Where a loader may enter it: the ELF entry point, and the one in a multiboot 1 header."""
         found = [self._elf["e_entry"]] if self.data[:4] == b"\x7fELF" else []
