@@ -46,11 +46,22 @@ class _Line(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class EngineLine(BaseModel):
+    """An engine of the run: its name, its exact version, why it was chosen, and the CPU models chosen on it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: str
+    why: str = ""
+    cpus: list[str]
+
+
 class Header(_Line):
-    """The first line: what ran, with what, where."""
+    """The first line: what ran, with what, where. ``unavailable`` says of engines asked for why they are not here."""
 
     line: Literal["header"] = "header"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     run: str
     started: str
     command: list[str]
@@ -60,10 +71,14 @@ class Header(_Line):
     git: str = ""
     hypervisor: str
     defect: str = ""
-    engine: str
-    engine_version: str
-    engine_why: str = ""
-    cpus: list[str]
+    engines: list[EngineLine]
+    unavailable: dict[str, str] = {}
+
+    @property
+    def on(self) -> str:
+        """The engines' names, for a headline."""
+        names = [engine.name for engine in self.engines]
+        return names[0] if len(names) == 1 else f"{len(names)} engines"
 
 
 class Plan(_Line):
@@ -260,8 +275,8 @@ def _lost(case: str, header: Header) -> Entry:
         claim="",
         source="",
         requirements=[],
-        engine=header.engine,
-        engine_version=header.engine_version,
+        engine=next((e.name for e in header.engines if f"[{e.name}:" in case or f"[{e.name}]" in case), ""),
+        engine_version="",
         cpu="",
         verdict=Verdict.NOT_RUN,
         reason="its worker ended before it left a verdict",

@@ -5,9 +5,8 @@ The ladder of what a case is given:
 ====================  ====================================================  =========================
 what                  one for each                                          chosen by
 ====================  ====================================================  =========================
-engine                run                                                   ``--engine``
 manifest              run                                                   ``--hypervisor --defect``
-setting               engine x CPU model x variant of a case                ``--cpu``, ``@boots``
+setting               engine x CPU model x variant of a case                ``--engine --cpu``, ``@boots``
 ``seen``, ``ran``     distinct boot or program: one machine, run to its end   the setting
 ====================  ====================================================  =========================
 """
@@ -44,7 +43,9 @@ LEDGER = pytest.StashKey[ledger.Ledger]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the conformance suite."""
     group = parser.getgroup("svmconf")
-    group.addoption("--engine", default="auto", help="auto, tcg or kvm (default: auto)")
+    group.addoption(
+        "--engine", default="auto", help="auto, tcg, kvm, names such as qemu-10.0,bochs-3.1, or all (default: auto)"
+    )
     group.addoption("--cpu", default="", help="CPU models, separated by ';' or, without features, ','; or 'all'")
     group.addoption(
         "--hypervisor", default="svmconf", help="a manifest: one of ours by name, or a path to a .toml file"
@@ -116,8 +117,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 raise pytest.UsageError(f"{item.nodeid}: the catalogue has no requirement {name}")
         if setting is None:
             continue
-        for deviation in expectations.load(run.engine.name):
-            if deviation.applies(item.originalname, run.engine.version, setting.cpu):  # type: ignore[attr-defined]
+        engine = run.engines[setting.engine]
+        for deviation in expectations.load(engine.name):
+            if deviation.applies(item.originalname, engine.version, setting.cpu):  # type: ignore[attr-defined]
                 item.add_marker(pytest.mark.xfail(raises=AssertionError, strict=True, reason=str(deviation)))
 
 
@@ -150,15 +152,16 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
             boot = boot.model_copy(update={"guest": None, "count": None})
         else:
             pytest.skip(f"the manifest of {manifest.name} offers no guest {boot.guest!r}")
-    if boot.guard_hsave and not run.engine.watches_pages:
-        pytest.skip(f"{run.engine.name} cannot watch every access to a page: QEMU's TCG can (--engine tcg)")
+    engine = run.engines[setting.engine]
+    if lack := engine.lacks(boot):
+        pytest.skip(f"{engine.name} {lack}")
     for outcome in boots.outcomes:
         if not manifest.knows(outcome):
             pytest.skip(f"the manifest of {manifest.name} does not say how the outcome {outcome!r} shows")
-    observation = _judged(request.node, run.observe(boot, setting.cpu)).observation
+    observation = _judged(request.node, run.observe(engine, boot, setting.cpu)).observation
     assert observation is not None
     if observation.ended.engine_at_fault:
-        raise EngineError(f"{run.engine.name}: {observation.ended}")
+        raise EngineError(f"{engine.name}: {observation.ended}")
     if boots.guest_runs and not observation.guest_ran:
         says = next((f"; it says: {_words(record)}" for record in observation.of_kind("vmrun.refused")), "")
         raise NotRun(f"no guest ran: the machine {observation.ended}, outcome {observation.outcome or 'unknown'}{says}")
@@ -173,14 +176,15 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
     assert isinstance(executes, Executes)
     name, program = executes.variants[setting.variant]
     run = request.config.stash[_RUN]
+    engine = run.engines[setting.engine]
     try:
         build.probe()
     except SvmconfError as error:
         pytest.skip(f"the probe cannot be built: {error}")
-    result = _judged(request.node, run.execute(name, program, setting.cpu)).seen
+    result = _judged(request.node, run.execute(engine, name, program, setting.cpu)).seen
     assert result is not None
     if result.ended.engine_at_fault:
-        raise EngineError(f"{run.engine.name}: {result.ended}")
+        raise EngineError(f"{engine.name}: {result.ended}")
     if result.ended.how is not How.EXITED and not result.steps:
         raise EngineError(f"the probe did not run: {result.ended}")
     yield result
@@ -260,8 +264,8 @@ def _entry(
         claim=next(iter((getattr(function, "__doc__", None) or "").strip().splitlines()), ""),
         source=f"{path}:{(line or 0) + 1}",
         requirements=[name for mark in item.iter_markers("requirement") for name in mark.args],
-        engine=run.engine.name,
-        engine_version=run.engine.version,
+        engine=setting.engine,
+        engine_version=run.engines[setting.engine].version,
         cpu=setting.cpu,
         variant=setting.variant_name,
         verdict=verdict,
@@ -276,7 +280,10 @@ def _entry(
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Close this worker's part of the ledger."""
+    """Close this worker's part of the ledger, and what its engines keep running."""
+    run = config.stash.get(_RUN, None)
+    if run is not None:
+        run.close()
     writer = config.stash.get(_WRITER, None)
     if writer is not None:
         writer.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -15,16 +15,12 @@ from harness import build, ledger
 from harness.boot import Boot
 from harness.cases import Boots, Cpus, Executes
 from harness.engines import select
-from harness.engines.base import CpuModel, Engine
+from harness.engines.base import Engine
 from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
 from harness.lab.program import Program
 from harness.machine.image import Image
 
-DEFAULT_CPUS = {"tcg": ("EPYC", "qemu64"), "kvm": ("host",)}
-"""What ``--cpu`` means when it is not given: one model with nested paging, one without."""
-
-DEFAULT_FOREIGN = ("Haswell", "Skylake-Server")
 _BORN_WITHOUT = "Opteron_G1"
 
 
@@ -58,11 +54,31 @@ class Run:
     hypervisor: str
     defect: str
     folder: Path
+    unavailable: dict[str, str] = field(default_factory=dict)
 
     @cached_property
+    def engines(self) -> dict[str, Engine]:
+        """The engines by name, in the order asked for; raises :class:`SvmconfError` naming what is missing.
+
+        Of several, those that are not here are left out, and :attr:`unavailable` says why.
+        """
+        names = select.names(self.engine_choice)
+        found: dict[str, Engine] = {}
+        for name in names:
+            try:
+                found[name] = select.engine(name)
+            except SvmconfError as error:
+                if len(names) == 1:
+                    raise
+                self.unavailable[name] = str(error)
+        if not found:
+            raise SvmconfError(f"none of the engines {', '.join(names)} is here", "svmconf engines list")
+        return found
+
+    @property
     def engine(self) -> Engine:
-        """The engine; raises :class:`SvmconfError` naming what is missing."""
-        return select.engine(self.engine_choice)
+        """The only engine, or the first."""
+        return next(iter(self.engines.values()))
 
     @cached_property
     def manifest(self) -> manifests.Manifest:
@@ -72,9 +88,16 @@ class Run:
             raise SvmconfError("--defect goes with our own hypervisor only")
         return manifest
 
+    def check_choice(self) -> None:
+        """Look engines and CPU models up; raise :class:`SvmconfError` naming what is missing or wrong."""
+        chosen = [self.cpus(engine) for engine in self.engines.values()]
+        if not any(chosen):
+            known = "; ".join(f"{name} has: {', '.join(e.cpu_models())}" for name, e in self.engines.items())
+            raise SvmconfError(f"no engine has a CPU model {self.cpu_choice!r}", known)
+
     def check(self) -> None:
         """Look everything up; raise :class:`SvmconfError` naming what is missing or wrong."""
-        _ = self.cpus
+        self.check_choice()
         if self.hypervisor != "svmconf":  # ours is built when it is needed
             Image.load(self.manifest.image)
 
@@ -84,41 +107,42 @@ class Run:
             return self.manifest
         return self.manifest.model_copy(update={"image": build.image(self.defect)})
 
-    @cached_property
-    def cpus(self) -> tuple[str, ...]:
-        """The CPU models that were chosen."""
-        models = self.engine.cpu_models()
+    def cpus(self, engine: Engine) -> tuple[str, ...]:
+        """The CPU models that were chosen on an engine: of several engines each takes those that it has."""
+        models = engine.cpu_models()
         if self.cpu_choice == "all":
             return tuple(name for name, model in models.items() if model.amd)
         if not self.cpu_choice:
-            defaults = DEFAULT_CPUS["kvm" if self.engine.name.endswith("+kvm") else "tcg"]
-            return tuple(name for name in defaults if name in models)
+            return tuple(name for name in engine.default_cpus if name in models)
         # 'EPYC,max' are two models, 'EPYC,-svm' is one.
-        specs = re.split(r";|,(?![+-])", self.cpu_choice)
-        return tuple(self.engine.cpu(spec.strip()).name for spec in specs if spec.strip())
+        specs = [spec.strip() for spec in re.split(r";|,(?![+-])", self.cpu_choice) if spec.strip()]
+        if len(self.engines) > 1:
+            specs = [spec for spec in specs if spec.partition(",")[0] in models]
+        return tuple(engine.cpu(spec).name for spec in specs)
 
     def settings(self, what: Boots | Executes) -> list[Setting]:
-        """Every setting of a case, in a stable order."""
-        cpus = self._cpus_for(what.cpus) or [""]  # a setting that is skipped and says why
-        return [Setting(what, variant, self.engine.name, cpu) for cpu in cpus for variant in range(len(what.variants))]
+        """Every setting of a case, in a stable order; without a CPU model where the engine has none that will do."""
+        return [
+            Setting(what, variant, name, cpu)
+            for name, engine in self.engines.items()
+            for cpu in self._cpus_for(engine, what.cpus) or [""]
+            for variant in range(len(what.variants))
+        ]
 
-    def _cpus_for(self, wanted: Cpus) -> list[str]:
-        models = {cpu: self.engine.cpu(cpu) for cpu in self.cpus}
+    def _cpus_for(self, engine: Engine, wanted: Cpus) -> list[str]:
+        models = {cpu: engine.cpu(cpu) for cpu in self.cpus(engine)}
         if wanted is Cpus.CHOSEN:
             return list(models)
         if wanted is Cpus.WITH_SVM:
             return [cpu for cpu, model in models.items() if model.svm]
-        everything = self.engine.cpu_models()
+        everything = engine.cpu_models()
         if wanted is Cpus.FOREIGN:
-            return self._foreign(everything)
+            foreign = [name for name, model in everything.items() if not model.amd and name != "host"]
+            return foreign if self.cpu_choice == "all" else [name for name in engine.foreign_cpus if name in foreign]
         without = [cpu if not model.svm else f"{cpu},-svm" for cpu, model in models.items() if model.amd]
         if _BORN_WITHOUT in everything and _BORN_WITHOUT not in without:
             without.append(_BORN_WITHOUT)
         return without
-
-    def _foreign(self, everything: dict[str, CpuModel]) -> list[str]:
-        foreign = [name for name, model in everything.items() if not model.amd and name not in ("host",)]
-        return foreign if self.cpu_choice == "all" else [name for name in DEFAULT_FOREIGN if name in foreign]
 
     def header(self) -> ledger.Header:
         """The ledger's first line."""
@@ -130,10 +154,11 @@ class Run:
             git=ledger.git(),
             hypervisor=self.manifest.name,
             defect=self.defect,
-            engine=self.engine.name,
-            engine_version=self.engine.version,
-            engine_why=self.engine.description,
-            cpus=list(self.cpus),
+            engines=[
+                ledger.EngineLine(name=name, version=e.version, why=e.description, cpus=list(self.cpus(e)))
+                for name, e in self.engines.items()
+            ],
+            unavailable=self.unavailable,
         )
 
     def make_folder(self) -> None:
@@ -145,23 +170,29 @@ class Run:
                 f"cannot write reports to {self.folder.parent}: {error.strerror}", "--out DIR chooses another folder"
             ) from error
 
-    def observe(self, boot: Boot, cpu: str) -> ledger.Evidence:
+    def close(self) -> None:
+        """End what engines keep running between boots."""
+        if "engines" in self.__dict__:
+            for engine in self.engines.values():
+                engine.close()
+
+    def observe(self, engine: Engine, boot: Boot, cpu: str) -> ledger.Evidence:
         """Boot the hypervisor, once for all cases that ask for the same."""
         manifest = self.built_manifest()
         asked = f"{manifest.image} {boot.model_dump_json()}"
         return self._once(
             asked,
-            f"{cpu} {boot.guest or manifest.name} {boot.name}",
-            lambda id, folder: ledger.Evidence(id=id, observation=self.engine.observe(manifest, boot, cpu, folder)),
+            f"{engine.name} {cpu} {boot.guest or manifest.name} {boot.name}",
+            lambda id, folder: ledger.Evidence(id=id, observation=engine.observe(manifest, boot, cpu, folder)),
         )
 
-    def execute(self, name: str, program: Program, cpu: str) -> ledger.Evidence:
+    def execute(self, engine: Engine, name: str, program: Program, cpu: str) -> ledger.Evidence:
         """Let the probe execute a program, once for all cases that ask for the same."""
         build.probe()
         return self._once(
             program.model_dump_json(),
-            f"{cpu} program {name}",
-            lambda id, folder: ledger.Evidence(id=id, seen=self.engine.execute(program, cpu, folder)),
+            f"{engine.name} {cpu} program {name}",
+            lambda id, folder: ledger.Evidence(id=id, seen=engine.execute(program, cpu, folder)),
         )
 
     def _once(self, asked: str, name: str, make: Callable[[str, Path], ledger.Evidence]) -> ledger.Evidence:

@@ -50,7 +50,7 @@ def _python() -> Finding:
 
 def _engines() -> list[Finding]:
     try:
-        qemu = Qemu(select.binary(), "tcg", "")
+        qemu = Qemu.of_system(select.binary())
         models = qemu.cpu_models().values()
     except SvmconfError as error:
         return [Finding("engine: QEMU", False, error.what, error.hint)]

@@ -25,5 +25,5 @@ def command(folder: Path, with_allure: bool) -> None:
         raise SvmconfError(f"{folder} holds no ledger", "give a run's folder, such as reports/out/latest")
     write_all(found, folder)
     terminal.show(found)
-    publish(folder, f"{found.header.hypervisor} on {found.header.engine}", with_allure)
+    publish(folder, f"{found.header.hypervisor} on {found.header.on}", with_allure)
     sys.exit(not found.good)

@@ -54,15 +54,20 @@ def command(
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise SvmconfError(f"no case matches -k {expression!r}", "pytest conformance --collect-only -q lists them")
     if (run.folder / "ledger.jsonl").exists() and status != pytest.ExitCode.INTERNAL_ERROR:
-        publish(run.folder, f"{run.manifest.name} on {run.engine.name}", with_allure)
+        on = ", ".join(run.engines)
+        publish(run.folder, f"{run.manifest.name} on {on}", with_allure)
     sys.exit(min(int(status), 2))
 
 
 def check(run: Run) -> None:
     """Find every mistake that can be found before anything boots, and build what is out of date."""
     run.make_folder()
-    console.print(f"{run.manifest.name} on {run.engine.description}", highlight=False)
-    console.print(f"CPU models: {', '.join(run.cpus)}", highlight=False)
+    run.check_choice()
+    for engine in run.engines.values():
+        console.print(f"{run.manifest.name} on {engine.description}", highlight=False)
+        console.print(f"CPU models: {', '.join(run.cpus(engine))}", highlight=False)
+    for name, why in run.unavailable.items():
+        console.print(f"[yellow]not on {name}: {why}[/]", highlight=False)
     with console.status("building the hypervisor and the probe"):
         manifest = run.built_manifest()
         try:

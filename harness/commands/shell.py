@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -34,18 +35,18 @@ def command(hypervisor: str, engine: str, cpu: str, defect: str, guest: str | No
     manifest: manifests.Manifest = run.built_manifest()
     if guest is not None and guest not in manifest.guests:
         raise SvmconfError(f"{manifest.name} offers no guest {guest!r}", f"it offers: {', '.join(manifest.guests)}")
-    model = next(iter(run.cpus))
+    model = run.cpus(run.engine)[0]
     with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
         console = run.engine.console(manifest, Boot(guest=guest, count=count), model, Path(folder))
         click.echo(f"{manifest.name} on {run.engine.description}, CPU {model}")
         click.echo(f"QMP     {console.qmp}\ngdbstub {console.gdb}\nCtrl-] leaves\n")
-        code = _interact(console.command)
+        code = _interact(console.command, console.env)
     click.echo(f"\n{_ending(manifest, code)}")
 
 
-def _interact(command: list[str]) -> int | None:
+def _interact(command: list[str], env: dict[str, str]) -> int | None:
     """The exit status; ``None`` when the person left or a signal ended it."""
-    child = pexpect.spawn(command[0], command[1:], timeout=None)
+    child = pexpect.spawn(command[0], command[1:], timeout=None, env={**os.environ, **env})
     try:
         if sys.stdin.isatty():
             child.interact(escape_character=_LEAVE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -33,11 +33,15 @@ class CpuModel(BaseModel):
 
 @dataclass(frozen=True)
 class Console:
-    """How a person gets a live console: the command for a terminal, and the sockets beside it."""
+    """How a person gets a live console: the command for a terminal, and the sockets beside it.
+
+    ``env`` is to be added to the environment.
+    """
 
     command: list[str]
     qmp: Path
     gdb: Path
+    env: dict[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -47,8 +51,15 @@ class Engine(Protocol):
     version: str
 
     @property
-    def watches_pages(self) -> bool:
-        """Whether every access to a whole page of memory can be watched."""
+    def default_cpus(self) -> tuple[str, ...]:
+        """The models to take when none are asked for: one with nested paging and, if there is one, one without."""
+
+    @property
+    def foreign_cpus(self) -> tuple[str, ...]:
+        """Models of vendors that never had SVM, to take when none are asked for."""
+
+    def lacks(self, boot: Boot) -> str:
+        """Why this boot cannot be observed as it asks (a watched page, an injected fault); empty when it can."""
 
     @property
     def description(self) -> str:
@@ -65,6 +76,9 @@ class Engine(Protocol):
 
     def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
         """Let the probe execute a program."""
+
+    def close(self) -> None:
+        """End whatever it keeps running between boots."""
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """A live console for a person."""

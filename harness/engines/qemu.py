@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -35,29 +36,53 @@ _VERSION = re.compile(r"version (\d+\.\d+)(\.\d+)?(?: \((.+)\))?")
 
 
 class Qemu:
-    """A QEMU binary with one accelerator (``tcg`` or ``kvm``)."""
+    """A QEMU with one accelerator (``tcg`` or ``kvm``).
 
-    def __init__(self, binary: str, accelerator: str, why: str) -> None:
+    ``argv`` starts it, ``arguments`` it always gets, ``env`` is added to its environment. Raises
+    :class:`harness.errors.EngineError` when it does not run or is no QEMU.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        accelerator: str = "tcg",
+        why: str = "",
+        arguments: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.argv = tuple(argv)
+        self.accelerator = accelerator
+        self.why = why
+        self._arguments = tuple(arguments)
+        self._env = dict(env or {})
+        self.version = self._read_version()
+
+    @classmethod
+    def of_system(cls, binary: str, accelerator: str = "tcg", why: str = "") -> Qemu:
+        """The one that this machine has on its PATH; raises :class:`harness.errors.ToolMissing` without."""
         found = shutil.which(binary)
         if found is None:
             raise ToolMissing(f"no QEMU: {binary} is not on this machine", "apt-get install qemu-system-x86")
-        self.binary = Path(found)
-        self.accelerator = accelerator
-        self.why = why
-        short, self.version = self._read_version()
-        self.name = f"qemu-{short}" + ("" if accelerator == "tcg" else f"+{accelerator}")
+        suffix = "" if accelerator == "tcg" else f"+{accelerator}"
+        return cls(f"qemu-system{suffix}", (found,), accelerator, why)
 
-    def _read_version(self) -> tuple[str, str]:
+    def _read_version(self) -> str:
         try:
             said = subprocess.run(
-                [self.binary, "--version"], capture_output=True, text=True, timeout=20, check=True
+                [*self.argv, "--version"], capture_output=True, text=True, timeout=20, check=True, env=self._environment
             ).stdout
         except (OSError, subprocess.SubprocessError) as error:
-            raise EngineError(f"{self.binary} --version fails: {error}") from error
+            raise EngineError(f"{self.argv[-1]} --version fails: {error}") from error
         match = _VERSION.search(said)
         if match is None:
-            raise EngineError(f"{self.binary} is no QEMU: it says {said[:60]!r}")
-        return match[1], f"{match[1]}{match[2] or ''}" + (f" ({match[3]})" if match[3] else "")
+            raise EngineError(f"{self.argv[-1]} is no QEMU: it says {said[:60]!r}")
+        return f"{match[1]}{match[2] or ''}" + (f" ({match[3]})" if match[3] else "")
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, **self._env}
 
     @property
     def _breakpoints(self) -> Point:
@@ -65,14 +90,28 @@ class Qemu:
         return Point.HARDWARE if self.accelerator == "tcg" else Point.SOFTWARE
 
     @property
-    def watches_pages(self) -> bool:
-        """Whether every access to a page can be watched: TCG can, KVM has debug registers of 8 bytes."""
-        return self.accelerator == "tcg"
+    def default_cpus(self) -> tuple[str, ...]:
+        """One model with nested paging and one without; under KVM the host's own."""
+        return ("EPYC", "qemu64") if self.accelerator == "tcg" else ("host",)
+
+    @property
+    def foreign_cpus(self) -> tuple[str, ...]:
+        """Two of Intel's."""
+        return ("Haswell", "Skylake-Server")
+
+    def lacks(self, boot: Boot) -> str:
+        """TCG can watch a page, KVM has debug registers of 8 bytes."""
+        if boot.guard_hsave and self.accelerator != "tcg":
+            return "cannot watch every access to a page: QEMU's TCG can (--engine tcg)"
+        return ""
+
+    def close(self) -> None:
+        """Nothing runs between boots."""
 
     @property
     def description(self) -> str:
         """One line: what it is and why it was chosen."""
-        return f"QEMU {self.version}, {self.accelerator.upper()}: {self.why}"
+        return f"QEMU {self.version}, {self.accelerator.upper()}" + (f": {self.why}" if self.why else "")
 
     # CPU models
 
@@ -93,8 +132,9 @@ class Qemu:
 
     @cached_property
     def _models(self) -> dict[str, CpuModel]:
-        stat = self.binary.stat()
-        key = hashlib.sha256(f"1 {self.binary} {stat.st_mtime_ns} {stat.st_size} {self.accelerator}".encode())
+        binary = Path(self.argv[-1])
+        stat = binary.stat()
+        key = hashlib.sha256(f"1 {binary} {stat.st_mtime_ns} {stat.st_size} {self.accelerator}".encode())
         cache = Path(platformdirs.user_cache_dir("svmconf")) / f"cpu-models-{key.hexdigest()[:16]}.json"
         if cache.is_file():
             return _MODELS.validate_json(cache.read_bytes())
@@ -109,7 +149,7 @@ class Qemu:
         models: dict[str, CpuModel] = {}
         with (
             tempfile.TemporaryDirectory(prefix="svmconf-") as folder,
-            QemuMachine(self._command("qemu64"), 16, Path(folder), Deadline.after(60)) as machine,
+            QemuMachine(self._command("qemu64"), 16, Path(folder), Deadline.after(60), self._environment) as machine,
         ):
             definitions = machine.qmp.command("query-cpu-definitions")
             for name in sorted(d["name"] for d in definitions if not re.search(r"-v\d+$", d["name"])):
@@ -160,20 +200,21 @@ class Qemu:
             *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
             *("-qmp", f"unix:{qmp},server=on,wait=off", "-gdb", f"unix:{gdb},server=on,wait=off"),
         ]
-        return Console(command, qmp, gdb)
+        return Console(command, qmp, gdb, self._env)
 
     @contextmanager
     def _machine(
         self, image: Image, cmdline: str, cpu: str, memory: int, seconds: float, folder: Path
     ) -> Iterator[QemuMachine]:
         command = self._command(cpu, image, cmdline)
-        with QemuMachine(command, memory, folder, Deadline.after(seconds)) as machine:
+        with QemuMachine(command, memory, folder, Deadline.after(seconds), self._environment) as machine:
             (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
             yield machine
 
     def _command(self, cpu: str, image: Image | None = None, cmdline: str = "") -> list[str]:
         return [
-            str(self.binary),
+            *self.argv,
+            *self._arguments,
             *("-machine", "pc,memory-backend=ram", "-accel", self.accelerator, "-cpu", cpu),
             *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot"),
             *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),

@@ -39,7 +39,14 @@ class QemuMachine:
     ``command`` is the command line without the files and sockets, which this class adds.
     """
 
-    def __init__(self, command: Sequence[str], memory: int, folder: Path, deadline: Deadline) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        memory: int,
+        folder: Path,
+        deadline: Deadline,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         self.deadline = deadline
         self.reader = RecordReader()
@@ -52,12 +59,12 @@ class QemuMachine:
         self._seen = {self._serial: 0, self._debug: 0}
         self._closing = contextlib.ExitStack()
         try:
-            self._start(command, memory)
+            self._start(command, memory, env)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, command: Sequence[str], memory: int) -> None:
+    def _start(self, command: Sequence[str], memory: int, env: dict[str, str] | None) -> None:
         size = memory << 20
         self.ram = self._closing.enter_context(Ram(size))
         ram_file = f"/proc/self/fd/{self.ram.descriptor}"
@@ -80,6 +87,7 @@ class QemuMachine:
                 self.command,
                 self.folder / "stderr.log",
                 pass_fds=(theirs_qmp.fileno(), theirs_gdb.fileno(), self.ram.descriptor),
+                env=env,
             )
         self._closing.callback(self.child.kill)
         try:

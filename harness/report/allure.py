@@ -50,7 +50,7 @@ def write_results(ledger: Ledger, folder: Path, run: Path) -> None:
     environment = {
         "hypervisor": header.hypervisor,
         "defect": header.defect or "none",
-        "engine": f"{header.engine} ({header.engine_version})",
+        **{engine.name: engine.version for engine in header.engines},
         "svmconf": f"{header.svmconf} {header.git}",
         "python": header.python,
         "machine": header.machine,

@@ -21,7 +21,7 @@ def write(ledger: Ledger, path: Path) -> None:
     kinds = [_ELEMENT.get(entry.verdict) for entry in ledger.entries]
     suite = ElementTree.Element(
         "testsuite",
-        name=f"svmconf {ledger.header.hypervisor} on {ledger.header.engine}",
+        name=f"svmconf {ledger.header.hypervisor} on {ledger.header.on}",
         timestamp=ledger.header.started.removesuffix("Z"),
         tests=str(len(ledger.entries)),
         failures=str(kinds.count("failure")),

@@ -27,7 +27,10 @@ def show(ledger: Ledger, console: Console | None = None) -> None:
     header = ledger.header
     console.print()
     under_test = header.hypervisor + (f" with defect {header.defect}" if header.defect else "")
-    console.print(f"[bold]{under_test}[/] on [bold]{header.engine}[/] ({header.engine_why})", highlight=False)
+    for engine in header.engines:
+        console.print(f"[bold]{under_test}[/] on [bold]{engine.name}[/] ({engine.why})", highlight=False)
+    for name, why in header.unavailable.items():
+        console.print(f"[yellow]not on {name}: {why}[/]", highlight=False)
     console.print(_table(ledger, console.width))
     reasons = _reasons(ledger)
     for reason in reasons[:_REASONS_SHOWN]:

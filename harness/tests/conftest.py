@@ -36,7 +36,7 @@ def assemble(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def qemu() -> Qemu:
     """The machine's QEMU with TCG."""
-    return Qemu(binary(), "tcg", "for tests")
+    return Qemu.of_system(binary(), why="for tests")
 
 
 @pytest.fixture

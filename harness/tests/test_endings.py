@@ -85,7 +85,7 @@ def test_engine_that_dies(qemu: Qemu, tmp_path: Path, assemble: Callable[[str], 
                 super().__init__(*a, **k)
                 threading.Timer(0.6, lambda: os.kill(self.pid, signal.SIGSEGV)).start()
         machine.Child = Doomed
-        q = Qemu({str(qemu.binary)!r}, "tcg", "")
+        q = Qemu.of_system({qemu.argv[-1]!r})
         seen = q.observe(Manifest(name="x", image={str(assemble("hangs"))!r}, memory=32, seconds=20), Boot(), "EPYC",
                          pathlib.Path({str(tmp_path)!r}))
         print(seen.ended.how, "|", seen.ended.detail)
@@ -108,7 +108,7 @@ def test_sigkill_to_the_harness_leaves_no_engine(assemble: Callable[[str], Path]
                 super().__init__(*a, **k)
                 print(self.pid, flush=True)
         machine.Child = Telling
-        Qemu({str(qemu.binary)!r}, "tcg", "").observe(
+        Qemu.of_system({qemu.argv[-1]!r}).observe(
             Manifest(name="x", image={str(assemble("hangs"))!r}, memory=32, seconds=60), Boot(), "EPYC",
             pathlib.Path({str(tmp_path)!r}))
     """)

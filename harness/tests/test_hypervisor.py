@@ -33,7 +33,7 @@ def run_plain(qemu: Qemu, folder: Path, *boot: str) -> list[Record]:
     """Boot without our own machinery, since it boots by ``-kernel`` only; the records from port E9h."""
     log = folder / "e9.log"
     command = [
-        *(str(qemu.binary), "-machine", "pc", "-cpu", "EPYC", "-m", "128", "-nodefaults", "-vga", "none"),
+        *(*qemu.argv, "-machine", "pc", "-cpu", "EPYC", "-m", "128", "-nodefaults", "-vga", "none"),
         *("-display", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
         *("-debugcon", f"file:{log}", *boot),
     ]

@@ -10,14 +10,13 @@ from rich.console import Console
 from harness import ledger
 from harness.boot import Boot
 from harness.errors import SvmconfError
-from harness.ledger import Entry, Evidence, Header, Line, Plan, Verdict, Writer
+from harness.ledger import EngineLine, Entry, Evidence, Header, Line, Plan, Verdict, Writer
 from harness.machine.ending import Ending, How
 from harness.observation import Observation
 from harness.report import terminal, write_all
 
-HEADER = Header(
-    run="r", started="2026-01-01T00:00:00Z", command=[], hypervisor="h", engine="e", engine_version="1", cpus=["EPYC"]
-)
+ENGINE = EngineLine(name="e", version="1", cpus=["EPYC"])
+HEADER = Header(run="r", started="2026-01-01T00:00:00Z", command=[], hypervisor="h", engines=[ENGINE])
 SEEN = Observation(
     engine="e",
     engine_version="1",
