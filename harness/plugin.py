@@ -118,7 +118,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if setting is None:
             continue
         engine = run.engines[setting.engine]
-        for deviation in expectations.load(engine.name):
+        for deviation in expectations.load(engine.name, engine.family):
             if deviation.applies(item.originalname, engine.version, setting.cpu):  # type: ignore[attr-defined]
                 item.add_marker(pytest.mark.xfail(raises=AssertionError, strict=True, reason=str(deviation)))
 

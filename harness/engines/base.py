@@ -45,9 +45,13 @@ class Console:
 
 
 class Engine(Protocol):
-    """Something that boots images. ``name`` is like ``qemu-7.2``; ``version`` is exact; both go into every report."""
+    """Something that boots images. ``name`` is like ``qemu-7.2``; ``version`` is exact; both go into every report.
+
+    ``family`` is what its expectations are filed under: ``qemu``, ``qemu+kvm``, ``bochs``, ``kvm``, ``xen``.
+    """
 
     name: str
+    family: str
     version: str
 
     @property

@@ -52,6 +52,7 @@ class Qemu:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
+        self.family = "qemu" if accelerator == "tcg" else f"qemu+{accelerator}"
         self.argv = tuple(argv)
         self.accelerator = accelerator
         self.why = why

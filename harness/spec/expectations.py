@@ -44,9 +44,8 @@ class Deviation(BaseModel):
 
 
 @cache
-def load(engine: str, folder: Path = paths.EXPECTATIONS) -> tuple[Deviation, ...]:
+def load(engine: str, family: str, folder: Path = paths.EXPECTATIONS) -> tuple[Deviation, ...]:
     """The deviations of an engine by its name (``qemu-7.2+kvm``), its family's (``qemu+kvm``) included."""
-    family = re.sub(r"-[\d.]+", "", engine)
     files = [path for name in dict.fromkeys((family, engine)) if (path := folder / f"{name}.toml").is_file()]
     entries = [entry for path in files for entry in tomllib.loads(path.read_text()).get("deviation", ())]
     return tuple(Deviation.model_validate(entry) for entry in entries)

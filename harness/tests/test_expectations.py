@@ -18,14 +18,14 @@ def test_every_deviation_is_about_a_case_and_its_requirement() -> None:
         for name, case, _ in cases(kind)
     }
     for path in paths.EXPECTATIONS.glob("*.toml"):
-        for deviation in expectations.load(path.stem):
+        for deviation in expectations.load("", path.stem):
             assert deviation.requirement in catalogue.load()
             assert deviation.requirement in suite[deviation.case], deviation
 
 
 def test_family_and_version_are_found() -> None:
-    assert expectations.load("qemu-7.2") == expectations.load("qemu-99.1") != ()
-    assert expectations.load("qemu-7.2+kvm") == ()
+    assert expectations.load("qemu-7.2", "qemu") == expectations.load("qemu-99.1", "qemu") != ()
+    assert expectations.load("qemu-7.2+kvm", "qemu+kvm") == ()
 
 
 @pytest.mark.parametrize(
