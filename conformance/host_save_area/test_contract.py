@@ -57,7 +57,7 @@ def test_shared_with_nothing(seen: Observation) -> None:
 
 @pytest.mark.slow
 @requirement("SVM-15.5.1-018")
-@boots(Boot(guest="spin", count=LOOPS, any_guest=True, guard_hsave=True), guest_runs=True)
+@boots(Boot(guest="spin", count=LOOPS, any_guest=True, guard_hsave=True, seconds=60), guest_runs=True)
 def test_left_alone_after_set_up(seen: Observation) -> None:
     """Over thousands of VMRUNs the hypervisor neither reads nor writes the page."""
     area = host_save_area(seen)

@@ -14,7 +14,7 @@ from harness.engines.qemu import Qemu
 from harness.hypervisors.manifest import Manifest, load
 from harness.observation import Observation
 from harness.run import Run
-from harness.tests.suite import cases
+from harness.suite import cases
 
 LOOPS = 80  # enough for a defect that shows at every 64th exit
 

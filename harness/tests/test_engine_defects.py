@@ -17,7 +17,7 @@ from harness.cases import Executes
 from harness.engines.qemu import Qemu
 from harness.lab.program import Seen
 from harness.msr import Msr
-from harness.tests.suite import cases
+from harness.suite import cases
 
 Case = Callable[[Seen], None]
 

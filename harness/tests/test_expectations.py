@@ -7,7 +7,7 @@ import pytest
 from harness import paths
 from harness.spec import catalogue, expectations
 from harness.spec.expectations import Deviation
-from harness.tests.suite import cases
+from harness.suite import cases
 
 
 def test_every_deviation_is_about_a_case_and_its_requirement() -> None:

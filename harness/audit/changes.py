@@ -1,0 +1,156 @@
+"""Every observation that differs from a given one in one thing: a bit of a register, a fault's vector, a missing event.
+
+The order is from the likely to the unlikely, since whoever audits stops at the first change that turns a case red.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from harness.boot import Insn
+from harness.lab.program import Seen, StepSeen
+from harness.machine.ending import Ending, How
+from harness.machine.pagewalk import Mapping
+from harness.machine.registers import Registers
+from harness.machine.vmcb import FIELDS
+from harness.msr import Msr
+from harness.observation import Access, Event, Observation, Tried
+
+Change = tuple[str, Any]
+_BITS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 14, 16, 19, 31, 32, 47, 51, 63)
+_FAULTS = (None, 6, 13)
+_MSRS = (Msr.EFER, Msr.VM_CR, Msr.VM_HSAVE_PA)
+
+
+def changes(of: Observation | Seen) -> Iterator[tuple[str, Observation | Seen]]:
+    """What was changed, and the observation with it."""
+    yield from _of_boot(of) if isinstance(of, Observation) else _of_program(of)
+
+
+def _with(model: BaseModel, **update: object) -> Any:
+    return model.model_copy(update=update)
+
+
+def _of_program(seen: Seen) -> Iterator[Change]:
+    for number, step in enumerate(seen.steps):
+        for what, changed in _of_step(step):
+            steps = [*seen.steps[:number], changed, *seen.steps[number + 1 :]]
+            yield f"step {number}: {what}", _with(seen, steps=steps)
+    for how in _endings(seen.ended):
+        yield f"ended: {how}", _with(seen, ended=how)
+
+
+def _of_step(step: StepSeen) -> Iterator[Change]:
+    for vector in _FAULTS:
+        if vector != step.vector:
+            yield f"vector {vector}", _with(step, vector=vector)
+    yield "error code", _with(step, error=step.error ^ 1)
+    yield "RIP", _with(step, rip=step.rip + 1)
+    for name in ("efer", "vm_hsave_pa", "rflags", "cr2"):
+        for bit in _BITS:
+            yield f"{name} bit {bit}", _with(step, **{name: getattr(step, name) ^ 1 << bit})
+    for name, value in step.registers.items():
+        for bit in _BITS:
+            yield f"{name} bit {bit}", _with(step, registers={**step.registers, name: value ^ 1 << bit})
+
+
+def _of_boot(seen: Observation) -> Iterator[Change]:
+    for outcome in ("changed", None):
+        yield f"outcome {outcome}", _with(seen, outcome=outcome)
+    for how in _endings(seen.ended):
+        yield f"ended: {how}", _with(seen, ended=how)
+    for name, tried in seen.witness.items():
+        for what, changed in _of_tried(tried):
+            yield f"witness {name}: {what}", _with(seen, witness={**seen.witness, name: changed})
+    yield from _of_accesses(seen)
+    yield from _of_mappings(seen)
+    yield from _of_trace(seen)
+    for which in ("final", "host"):
+        registers = getattr(seen, which)
+        if registers is not None:
+            for what, changed in _of_registers(registers):
+                yield f"{which}: {what}", _with(seen, **{which: changed})
+    yield "ram_size 0", _with(seen, ram_size=0)
+    yield "no tables", _with(seen, tables=[])
+
+
+def _endings(ended: Ending) -> Iterator[Ending]:
+    for how in (How.TRIPLE_FAULT, How.HUNG, How.EXITED):
+        if how is not ended.how:
+            yield Ending(how=how)
+    if ended.code is not None:
+        yield Ending(how=ended.how, code=ended.code ^ 1)
+
+
+def _of_tried(tried: Tried) -> Iterator[Change]:
+    for vector in _FAULTS:
+        if vector != tried.vector:
+            yield f"vector {vector}", _with(tried, vector=vector)
+    yield "error code", _with(tried, error=tried.error ^ 1)
+    for bit in _BITS:
+        yield f"value bit {bit}", _with(tried, value=tried.value ^ 1 << bit)
+
+
+def _of_accesses(seen: Observation) -> Iterator[Change]:
+    at = seen.guarded[0] if seen.guarded else seen.hsave or 0
+    yield "an access to the guarded page", _with(seen, accesses=[*seen.accesses, Access(address=at, rip=0, where="?")])
+    yield "nothing guarded", _with(seen, guarded=None)
+
+
+def _of_mappings(seen: Observation) -> Iterator[Change]:
+    target = seen.hsave
+    for number, mapping in enumerate(seen.mappings if target is not None else ()):
+        assert target is not None
+        changed = Mapping(mapping.guest, target & ~0xFFF, mapping.size, mapping.writable)
+        mappings = [*seen.mappings[:number], changed, *seen.mappings[number + 1 :]]
+        yield f"mapping {number} leads to the host save area", _with(seen, mappings=mappings)
+
+
+def _of_trace(seen: Observation) -> Iterator[Change]:
+    def instead(number: int, *events: Event) -> Observation:
+        changed: Observation = _with(seen, trace=[*seen.trace[:number], *events, *seen.trace[number + 1 :]])
+        return changed
+
+    for number, event in enumerate(seen.trace):
+        at = f"event {number} ({event.insn})"
+        yield f"{at} missing", instead(number)
+        for insn in Insn:
+            if insn is not event.insn:
+                yield f"{at} is {insn}", instead(number, _with(event, insn=insn))
+        for what, changed in _of_event(event):
+            yield f"{at}: {what}", instead(number, changed)
+
+
+def _of_event(event: Event) -> Iterator[Change]:
+    yield "CPL", _with(event, cpl=3 - event.cpl)
+    if event.insn in (Insn.RDMSR, Insn.WRMSR):
+        for msr in _MSRS:
+            yield f"MSR {msr.name}", _with(event, before={**event.before, "rcx": int(msr)})
+    for page in ("vmcb", "vmcb_after"):
+        data = getattr(event, page)
+        if data is not None:
+            for what, changed in _of_vmcb(data):
+                yield f"{page} {what}", _with(event, **{page: changed})
+    for when in ("before", "after"):
+        registers = getattr(event, when)
+        for name, value in registers.items():
+            for bit in _BITS:
+                yield f"{name} {when}, bit {bit}", _with(event, **{when: {**registers, name: value ^ 1 << bit}})
+
+
+def _of_vmcb(data: bytes) -> Iterator[Change]:
+    for name, field in FIELDS.items():
+        value = int.from_bytes(data[field.offset : field.offset + field.size], "little")
+        others = {value ^ 1 << bit for bit in range(8 * field.size)} | {0, (1 << 8 * field.size) - 1}
+        for other in sorted(others - {value}):
+            changed = data[: field.offset] + other.to_bytes(field.size, "little") + data[field.offset + field.size :]
+            yield f"{name} = {other:#x}", changed
+
+
+def _of_registers(registers: Registers) -> Iterator[Change]:
+    for name, value in registers.values.items():
+        for bit in _BITS:
+            yield f"{name} bit {bit}", _with(registers, values={**registers.values, name: value ^ 1 << bit})
