@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.boot import Fault, Insn
-from harness.errors import ImageError, ProtocolError
+from harness.errors import ImageError
 from harness.machine.base import Memory
 from harness.machine.ending import Ending
 from harness.machine.image import Image
@@ -110,6 +110,10 @@ class Program(BaseModel):
         return Image(copy)
 
 
+class NeverEnded(AssertionError):
+    """A step that is judged never ended: the processor did something else than what the manual says, and went away."""
+
+
 class StepSeen(BaseModel):
     """What one step did: the fault's vector (``None``: it ran to its end), and the registers after it.
 
@@ -156,7 +160,7 @@ class Seen(BaseModel):
         try:
             return self.steps[step]
         except IndexError:
-            raise ProtocolError(f"step {step} never ended: the machine {self.ended}") from None
+            raise NeverEnded(f"step {step} never ended: the machine {self.ended}") from None
 
 
 def results(probe: Image, ram: Memory) -> tuple[list[StepSeen], int]:
