@@ -58,7 +58,11 @@ class EngineLine(BaseModel):
 
 
 class Header(_Line):
-    """The first line: what ran, with what, where. ``unavailable`` says of engines asked for why they are not here."""
+    """The first line: what ran, with what, where.
+
+    ``unavailable`` says of engines asked for why they are not here; ``shards`` which parts of a run it is (``2/4``),
+    empty for a whole one.
+    """
 
     line: Literal["header"] = "header"
     version: Literal[2] = 2
@@ -73,6 +77,7 @@ class Header(_Line):
     defect: str = ""
     engines: list[EngineLine]
     unavailable: dict[str, str] = {}
+    shards: list[str] = []
 
     @property
     def on(self) -> str:
@@ -82,10 +87,11 @@ class Header(_Line):
 
 
 class Plan(_Line):
-    """Which cases were to run, by id, sorted."""
+    """Which cases were to run here, by id, sorted; and which ones belong to other shards of the same run."""
 
     line: Literal["plan"] = "plan"
     cases: list[str]
+    elsewhere: list[str] = []
 
 
 class Evidence(_Line):
@@ -122,6 +128,11 @@ class Entry(_Line):
     evidence: str = ""
 
     @property
+    def lost(self) -> bool:
+        """Whether it stands for a case that was planned and never left a verdict."""
+        return self.started == 0.0
+
+    @property
     def setting(self) -> str:
         """CPU model and variant, for a person."""
         return f"{self.cpu} {self.variant}".strip()
@@ -132,10 +143,11 @@ _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line
 
 
 class Ledger(BaseModel):
-    """A whole ledger, in memory."""
+    """A whole ledger, in memory. ``elsewhere`` are the cases that belong to shards which are not in it."""
 
     header: Header
     planned: list[str]
+    elsewhere: list[str] = []
     evidence: dict[str, Evidence]
     entries: list[Entry]
 
@@ -153,7 +165,8 @@ class Ledger(BaseModel):
     def arithmetic(self) -> str:
         """``120 planned = 118 pass + 2 skip + ...``: the sum that every report shows."""
         parts = " + ".join(f"{count} {verdict}" for verdict, count in self.counts.items() if count)
-        return f"{len(self.planned)} planned = {parts or 'nothing'}"
+        other = f" ({len(self.elsewhere)} more in other shards)" if self.elsewhere else ""
+        return f"{len(self.planned)} planned = {parts or 'nothing'}{other}"
 
 
 class Writer:
@@ -190,7 +203,7 @@ def gather(folder: Path) -> Ledger | None:
     """
     parts = sorted(folder.glob("ledger-*.jsonl"))
     ledger = _assemble(line for part in parts for line in _lines(part))
-    return ledger if ledger is not None and ledger.planned else None
+    return ledger if ledger is not None and (ledger.planned or ledger.elsewhere) else None
 
 
 def settle(ledger: Ledger, folder: Path) -> None:
@@ -198,7 +211,8 @@ def settle(ledger: Ledger, folder: Path) -> None:
     place = folder / "ledger.draft"
     place.unlink(missing_ok=True)
     draft = Writer(place)
-    lines: list[Line] = [ledger.header, Plan(cases=ledger.planned), *ledger.evidence.values(), *ledger.entries]
+    plan = Plan(cases=ledger.planned, elsewhere=ledger.elsewhere)
+    lines: list[Line] = [ledger.header, plan, *ledger.evidence.values(), *ledger.entries]
     try:
         for line in lines:
             draft.write(line)
@@ -228,6 +242,16 @@ def read(path: Path) -> Ledger:
     return ledger
 
 
+def of(place: Path) -> Ledger:
+    """The ledger of a run by its folder, also of one that was killed, or by its file."""
+    if not place.is_dir() or (place / "ledger.jsonl").exists():
+        return read(place / "ledger.jsonl" if place.is_dir() else place)
+    ledger = gather(place)
+    if ledger is None:
+        raise SvmconfError(f"{place} holds no ledger", "give a run's folder, such as reports/out/latest")
+    return ledger
+
+
 def _lines(path: Path) -> Iterable[Line]:
     try:
         content = path.read_bytes()
@@ -244,6 +268,7 @@ def _lines(path: Path) -> Iterable[Line]:
 def _assemble(lines: Iterable[Line]) -> Ledger | None:
     header: Header | None = None
     planned: set[str] = set()
+    elsewhere: set[str] = set()
     evidence: dict[str, Evidence] = {}
     entries: dict[str, Entry] = {}
     for line in lines:
@@ -251,6 +276,7 @@ def _assemble(lines: Iterable[Line]) -> Ledger | None:
             header = header or line
         elif isinstance(line, Plan):
             planned.update(line.cases)
+            elsewhere.update(line.elsewhere)
         elif isinstance(line, Evidence):
             evidence[line.id] = line
         else:
@@ -259,27 +285,34 @@ def _assemble(lines: Iterable[Line]) -> Ledger | None:
         return None
     planned.update(entries)
     for lost in planned - set(entries):
-        entries[lost] = _lost(lost, header)
+        entries[lost] = lost_entry(lost, header)
     return Ledger(
         header=header,
         planned=sorted(planned),
+        elsewhere=sorted(elsewhere - planned),
         evidence=dict(sorted(evidence.items())),
         entries=[entries[case] for case in sorted(entries)],
     )
 
 
-def _lost(case: str, header: Header) -> Entry:
+def lost_entry(case: str, header: Header, why: str = "its worker ended before it left a verdict") -> Entry:
+    """What stands for a case that was planned and left no verdict."""
+    function, _, setting = case.partition("[")
+    engine, _, rest = setting.removesuffix("]").partition(":")
+    cpu, _, variant = rest.partition(":")
+    version = next((e.version for e in header.engines if e.name == engine), "")
     return Entry(
         case=case,
-        function=case.partition("[")[0],
+        function=function,
         claim="",
         source="",
         requirements=[],
-        engine=next((e.name for e in header.engines if f"[{e.name}:" in case or f"[{e.name}]" in case), ""),
-        engine_version="",
-        cpu="",
+        engine=engine,
+        engine_version=version,
+        cpu=cpu,
+        variant=variant,
         verdict=Verdict.NOT_RUN,
-        reason="its worker ended before it left a verdict",
+        reason=why,
         started=0.0,
         seconds=0.0,
     )

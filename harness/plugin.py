@@ -30,11 +30,13 @@ from harness.machine.process import die_with
 from harness.machine.records import Record
 from harness.observation import Observation
 from harness.run import Run, Setting
+from harness.shard import Shard
 from harness.spec import catalogue, expectations
 
 _RUN = pytest.StashKey[Run]()
 _EVIDENCE = pytest.StashKey[str]()
 _WRITTEN = pytest.StashKey[set[str]]()
+_ELSEWHERE = pytest.StashKey[list[str]]()
 _TROUBLE = pytest.StashKey[str]()
 _WRITER = pytest.StashKey[ledger.Writer]()
 LEDGER = pytest.StashKey[ledger.Ledger]()
@@ -51,6 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hypervisor", default="svmconf", help="a manifest: one of ours by name, or a path to a .toml file"
     )
     group.addoption("--defect", default="", help="build our hypervisor with this seeded defect")
+    group.addoption("--shard", default="", metavar="I/N", help="only part I of N, split by a hash of the test's id")
     group.addoption("--run-name", default="", help="the run's folder (default: the time)")
     group.addoption("--out", default=str(paths.OUT), help="folder for runs (default: reports/out)")
 
@@ -67,8 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
         or option.run_name
         or ledger.now().replace(":", "") + f"-{os.getpid()}"
     )
+    try:
+        shard = Shard.parse(option.shard) if option.shard else None
+    except SvmconfError as error:
+        raise pytest.UsageError(str(error)) from error
     config.stash[_RUN] = Run(
-        option.engine, option.cpu, option.hypervisor, option.defect, Path(option.out).resolve() / name
+        option.engine, option.cpu, option.hypervisor, option.defect, Path(option.out).resolve() / name, shard
     )
     if config.getoption("numprocesses", None):
         # In a worker these would be internal errors; here they are one line.
@@ -103,8 +110,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(fixture, settings, indirect=True, ids=[setting.id for setting in settings])
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Check every case against the catalogue, and mark known deviations of the engine as strictly expected."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Check every case, let ``-k`` and the like choose among them, and keep this shard's."""
+    _check(config, items)
+    yield
+    shard = config.stash[_RUN].shard
+    if shard is not None:
+        others = [item for item in items if not shard.holds(item.nodeid)]
+        items[:] = [item for item in items if shard.holds(item.nodeid)]
+        config.hook.pytest_deselected(items=others)
+        config.stash[_ELSEWHERE] = sorted(item.nodeid for item in others if _setting(item) is not None)
+
+
+def _check(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Hold every case against the catalogue, and mark known deviations of the engine as strictly expected."""
     known = catalogue.load()
     run = config.stash[_RUN]
     for item in items:
@@ -117,6 +137,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 raise pytest.UsageError(f"{item.nodeid}: the catalogue has no requirement {name}")
         if setting is None:
             continue
+        item.extra_keyword_matches.update(named)  # -k SVM-15.4-003
         engine = run.engines[setting.engine]
         for deviation in expectations.load(engine.name, engine.family):
             if deviation.applies(item.originalname, engine.version, setting.cpu):  # type: ignore[attr-defined]
@@ -126,11 +147,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Write down what is planned, before anything runs."""
     planned = [item.nodeid for item in session.items if _setting(item) is not None]
-    if planned and not session.config.option.collectonly:
+    elsewhere = session.config.stash.get(_ELSEWHERE, [])
+    if (planned or elsewhere) and not session.config.option.collectonly:
         try:
             writer = _writer(session.config)
             writer.write(session.config.stash[_RUN].header())
-            writer.write(ledger.Plan(cases=sorted(planned)))
+            writer.write(ledger.Plan(cases=sorted(planned), elsewhere=elsewhere))
         except SvmconfError as error:
             raise pytest.UsageError(str(error)) from error
 
@@ -302,6 +324,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             run.folder.rmdir()  # made in advance, and no conformance case came
         return
     config.stash[LEDGER] = merged
+    if not merged.planned and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK  # a shard that is empty: the others have the cases
     if not merged.good and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     from harness.report import write_all

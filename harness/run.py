@@ -20,6 +20,7 @@ from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
 from harness.lab.program import Program
 from harness.machine.image import Image
+from harness.shard import Shard
 
 _BORN_WITHOUT = "Opteron_G1"
 
@@ -54,6 +55,7 @@ class Run:
     hypervisor: str
     defect: str
     folder: Path
+    shard: Shard | None = None
     unavailable: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -159,6 +161,7 @@ class Run:
                 for name, e in self.engines.items()
             ],
             unavailable=self.unavailable,
+            shards=[str(self.shard)] if self.shard else [],
         )
 
     def make_folder(self) -> None:

@@ -31,7 +31,8 @@ def show(ledger: Ledger, console: Console | None = None) -> None:
         console.print(f"[bold]{under_test}[/] on [bold]{engine.name}[/] ({engine.why})", highlight=False)
     for name, why in header.unavailable.items():
         console.print(f"[yellow]not on {name}: {why}[/]", highlight=False)
-    console.print(_table(ledger, console.width))
+    if ledger.entries:
+        console.print(_table(ledger, console.width))
     reasons = _reasons(ledger)
     for reason in reasons[:_REASONS_SHOWN]:
         console.print(reason)
