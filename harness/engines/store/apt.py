@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness.deadline import Deadline
 from harness.engines.store import cache
+from harness.engines.store.errors import MAKE_ROOM, FetchError
 from harness.engines.store.lock import Package
-from harness.errors import EngineError, ToolMissing
-from harness.machine.process import Child
+from harness.engines.store.process import Done, Tick, found, run
 
 _KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
-_QUERY_SECONDS = 120
-MAKE_ROOM = "make room, or move the cache with SVMCONF_CACHE; what is downloaded is kept"
-DO_WITHOUT = "svmconf engines add NAME --binary PATH takes any QEMU or Bochs that you have"
-
-Tick = Callable[[], None]
-
-
-class FetchError(EngineError):
-    """A component could not be fetched."""
-
-
-class Stopped(FetchError):
-    """Somebody asked to stop."""
+_QUERY_SECONDS, _UPDATE_SECONDS, _DOWNLOAD_SECONDS = 120, 600, 3600
+_NOT_FOUND = 100
+_NETWORK = "is the network there? SVMCONF_MIRROR names another mirror; the same command goes on where this one was"
 
 
 @dataclass(frozen=True)
@@ -47,21 +36,23 @@ class Apt:
 
     # Asking
 
-    def refresh(self, force: bool = False) -> None:
-        """Have the mirror's lists: read them if there are none from that mirror, or if ``force``."""
+    def refresh(self, since: float = 0) -> None:
+        """Have the mirror's lists, read after the time ``since`` (seconds, as :func:`time.time`)."""
         sources = "".join(source(suite) for suite in self.suites)
-        with cache.guard(f"apt-{self.suites[-1]}"):
+        with cache.guard(f"apt-{self.suites[-1]}", self.stop):
+            self._configure(sources)
             done = self.folder / "updated"
-            if not force and done.is_file() and done.read_text() == sources:
+            if done.is_file() and done.read_text() == sources and done.stat().st_mtime >= since:
                 return
             done.unlink(missing_ok=True)
-            self._configure(sources)
-            self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any", seconds=600)
+            begun = time.time()
+            self._run("apt-get", "update", "-o", "APT::Update::Error-Mode=any", seconds=_UPDATE_SECONDS)
             done.write_text(sources)
+            os.utime(done, (begun, begun))
 
     def resolve(self, packages: Sequence[str]) -> list[Package]:
         """The newest version of these packages, and of all that they depend on."""
-        said = self._run("apt-get", "install", "--simulate", *packages)
+        said = self._run("apt-get", "install", "--simulate", *packages).said
         chosen = re.findall(r"^Inst (\S+) \((\S+) ", said, re.M)
         return self.records([f"{name}={version}" for name, version in chosen])
 
@@ -69,12 +60,12 @@ class Apt:
         """What the mirror's lists say of packages, given as ``name=version``; what they do not have is left out."""
         if not wanted:
             return []
-        said = self._run("apt-cache", "show", "--no-all-versions", *wanted, allowed=(0, 100))
+        said = self._run("apt-cache", "show", "--no-all-versions", *wanted, allowed=(0, _NOT_FOUND)).said
         return [package for text in said.split("\n\n") if (package := _package(text))]
 
     def versions(self, name: str) -> list[str]:
         """The versions of a package that the mirror has, the newest first."""
-        said = self._run("apt-cache", "madison", name, allowed=(0, 100))
+        said = self._run("apt-cache", "madison", name, allowed=(0, _NOT_FOUND)).said
         return list(dict.fromkeys(line.split("|")[1].strip() for line in said.splitlines() if line.count("|") == 2))
 
     # Fetching
@@ -82,7 +73,8 @@ class Apt:
     def download(self, packages: Sequence[Package], folder: Path, tick: Tick) -> None:
         """Bring these .debs to ``folder``, going on with what is there in part. Verified by apt's signatures."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._run("apt-get", "download", *(p.exact for p in packages), cwd=folder, seconds=3600, tick=tick)
+        exact = (package.exact for package in packages)
+        self._run("apt-get", "download", *exact, folder=folder, seconds=_DOWNLOAD_SECONDS, tick=tick)
 
     def _run(
         self,
@@ -90,30 +82,30 @@ class Apt:
         *arguments: str,
         allowed: tuple[int, ...] = (0,),
         seconds: float = _QUERY_SECONDS,
-        cwd: Path | None = None,
+        folder: Path | None = None,
         tick: Tick = lambda: None,
-    ) -> str:
-        """Run one of apt's programs; return what it said."""
-        with TemporaryDirectory(prefix="svmconf-") as scratch:
-            log = Path(scratch) / "log"
-            env = {**os.environ, "APT_CONFIG": str(self.folder / "apt.conf"), "LC_ALL": "C"}
-            command = [found(program), *arguments]
-            if cwd is not None:
-                command = [found("env"), "-C", str(cwd), *command]
-            status = run(command, log, env, Deadline.after(seconds), self.stop, tick)
-            said = log.read_text(errors="replace")
-        if status not in allowed:
-            raise FetchError(f"{self.suites[-1]}: {program} {arguments[0]}: {complaint(said, status)}", _way_out(said))
-        return said
+    ) -> Done:
+        """Run one of apt's programs; raise :class:`FetchError` with what it complains of."""
+        where = [found("env"), "-C", str(folder)] if folder else []
+        env = {"APT_CONFIG": str(self.folder / "apt.conf")}
+        command = [*where, found(program), *arguments]
+        done = run(command, Deadline.after(seconds), env, self.stop, tick)
+        if done.status in allowed:
+            return done
+        if done.disk_full:
+            raise FetchError(f"the disk is full: {done.complaint}", MAKE_ROOM)
+        raise FetchError(f"{program} {arguments[0]} for {self.suites[-1]} fails: {done.complaint}", _NETWORK)
 
     def _configure(self, sources: str) -> None:
         for part in ("state/lists/partial", "cache/archives/partial", "etc/none"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
-        (self.folder / "status").touch()
-        (self.folder / "etc" / "sources.list").write_text(sources)
         pin = f"Package: *\nPin: release n={self.suites[-1]}\nPin-Priority: 900\n"
-        (self.folder / "etc" / "preferences").write_text(pin)
-        (self.folder / "apt.conf").write_text(_machine_settings() + _PRIVATE.format(folder=self.folder))
+        settings = _machine_settings() + _PRIVATE.format(folder=self.folder)
+        files = {"status": "", "etc/sources.list": sources, "etc/preferences": pin, "apt.conf": settings}
+        for name, content in files.items():
+            path = self.folder / name
+            if not path.is_file() or path.read_text() != content:
+                cache.write(path, content)
 
 
 _PRIVATE = """\
@@ -121,6 +113,7 @@ Dir "{folder}/";
 Dir::State "state/";
 Dir::State::status "{folder}/status";
 Dir::Cache "cache/";
+Dir::Cache::srcpkgcache "";
 Dir::Etc "etc/";
 Dir::Etc::main "none.conf";
 Dir::Etc::parts "none";
@@ -143,6 +136,7 @@ Acquire::GzipIndexes "true";
 Acquire::Retries "3";
 Debug::NoLocking "true";
 """
+"""Comes after the machine's own settings. Who may use a suite's state is for :func:`cache.guard` to say."""
 
 
 def source(suite: str) -> str:
@@ -157,76 +151,23 @@ def mirror() -> str:
     if chosen := os.environ.get("SVMCONF_MIRROR"):
         return chosen
     fields = "$(REPO_URI)|$(COMPONENT)|$(RELEASE)|$(LABEL)"
-    said = _ask("apt-get", "indextargets", "--format", fields, "Created-By: Packages")
+    command = [found("apt-get"), "indextargets", "--format", fields, "Created-By: Packages"]
+    said = run(command, Deadline.after(_QUERY_SECONDS)).said
     targets = [line.split("|") for line in said.splitlines() if line.count("|") == 3]
-    of_main = [t for t in targets if t[1] == "main" and "security" not in t[2]]
-    by_name = [t[0] for t in of_main if t[0].rstrip("/").endswith("/debian")]
-    uris = [t[0] for t in of_main if t[3] == "Debian"] or by_name
-    if not uris:
-        raise FetchError(
-            "this machine's apt names no Debian mirror", "SVMCONF_MIRROR=ADDRESS, that of a mirror's folder `debian`"
-        )
-    return uris[0]
+    of_main = [target for target in targets if target[1] == "main" and "security" not in target[2]]
+    labelled = [target[0] for target in of_main if target[3] == "Debian"]
+    named = [target[0] for target in of_main if target[0].rstrip("/").endswith("/debian")]
+    if uris := labelled or named:
+        return uris[0]
+    raise FetchError(
+        "this machine's apt names no Debian mirror", "SVMCONF_MIRROR=ADDRESS, of a mirror's folder `debian`"
+    )
 
 
 def _machine_settings() -> str:
     """The machine's own settings for downloads (proxies, certificates, time-outs), as apt prints and reads them."""
-    said = _ask("apt-config", "dump", "Acquire")
+    said = run([found("apt-config"), "dump", "Acquire"], Deadline.after(_QUERY_SECONDS)).said
     return "".join(line + "\n" for line in said.splitlines() if not line.startswith("Acquire::IndexTargets"))
-
-
-def _ask(program: str, *arguments: str) -> str:
-    with TemporaryDirectory(prefix="svmconf-") as scratch:
-        log = Path(scratch) / "log"
-        env = {**os.environ, "LC_ALL": "C"}
-        run([found(program), *arguments], log, env, Deadline.after(_QUERY_SECONDS))
-        return log.read_text(errors="replace")
-
-
-def found(program: str) -> str:
-    """Where a program is; raise :class:`ToolMissing` with the way to do without."""
-    path = shutil.which(program)
-    if path is None:
-        what = f"no {program}: engines are fetched with Debian's apt, which this machine does not have"
-        raise ToolMissing(what, DO_WITHOUT)
-    return path
-
-
-def run(
-    command: Sequence[str],
-    log: Path,
-    env: dict[str, str],
-    deadline: Deadline,
-    stop: threading.Event | None = None,
-    tick: Tick = lambda: None,
-) -> int:
-    """Run a command to its end and return its exit status; killed when the deadline passes or ``stop`` is set."""
-    child = Child(command, log, env=env)
-    try:
-        while not child.wait(deadline.sooner(0.1)):
-            tick()
-            deadline.check(Path(command[0]).name)
-            if stop is not None and stop.is_set():
-                raise Stopped("stopped")
-        return child.status or 0
-    finally:
-        child.kill()
-
-
-def complaint(said: str, status: int) -> str:
-    """The line of a program's words that says why it failed."""
-    lines = [line for line in said.splitlines() if line.strip()]
-    if full := [line for line in lines if "No space left" in line or "enough free space" in line]:
-        return f"the disk is full: {full[-1]}"
-    errors = [line for line in lines if line.startswith(("E:", "Err:", "W: Failed", "dpkg-deb: error"))]
-    said_so = errors[0] if errors else lines[-1] if lines else ""
-    return said_so or f"exit status {status}"
-
-
-def _way_out(said: str) -> str:
-    if "No space left" in said or "enough free space" in said:
-        return MAKE_ROOM
-    return "is the network there? The same command goes on where it was; SVMCONF_MIRROR names another mirror"
 
 
 def _package(record: str) -> Package | None:

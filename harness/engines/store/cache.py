@@ -4,7 +4,7 @@
 
     apt/SUITE/            private apt state: lists, no packages
     downloads/NAME/       .debs on their way; kept when a fetch is killed, so that the next one goes on
-    drafts/NAME-...       being unpacked; never used, swept by the next fetch of that component
+    drafts/NAME=...       being unpacked, or being removed; never used; swept by the next fetch
     trees/NAME/DIGEST/    ready: root/ and ready.json; appears in one rename
     locks/                one for each component and suite
     added.json            engines that a person registered
@@ -13,19 +13,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
+import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import platformdirs
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from harness.engines.store.errors import EngineMissing, Stopped
+from harness.engines.store.stamp import NAME as STAMP
+from harness.engines.store.stamp import Kept, Stamp
 from harness.errors import EngineError
 
-_STAMP = "ready.json"
+_WAIT_SECONDS = 3600
 
 
 def folder() -> Path:
@@ -35,137 +40,107 @@ def folder() -> Path:
 
 
 @contextlib.contextmanager
-def guard(name: str, wait: float = 3600) -> Iterator[None]:
-    """Nobody else, in whatever process, works on ``name`` meanwhile; wait for that many seconds at most."""
+def guard(name: str, stop: threading.Event | None = None, wait: float = _WAIT_SECONDS) -> Iterator[None]:
+    """Nobody else, in whatever process, works on ``name`` meanwhile.
+
+    :raises EngineError: somebody else still did after ``wait`` seconds.
+    :raises Stopped: ``stop`` was set while waiting.
+    """
     locks = folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / f"{name}.lock")
+    until = time.monotonic() + wait
+    while True:
+        with contextlib.suppress(Timeout):
+            lock.acquire(timeout=min(0.2, wait))
+            break
+        if stop is not None and stop.is_set():
+            raise Stopped("stopped")
+        if time.monotonic() >= until:
+            raise EngineError(f"{name}: another process has been working on it for {wait:.0f} s")
     try:
-        with FileLock(locks / f"{name}.lock", timeout=wait):
-            yield
-    except Timeout as error:
-        raise EngineError(f"{name}: another process has been working on it for {wait:.0f} s") from error
-
-
-class File(BaseModel):
-    """One file of an unpacked tree as it was when it was found good. ``size`` in bytes; ``link`` for symbolic links."""
-
-    model_config = ConfigDict(frozen=True)
-
-    path: str
-    size: int = 0
-    mtime_ns: int = 0
-    sha256: str = ""
-    link: str = ""
-
-    @classmethod
-    def of(cls, root: Path, path: Path) -> File:
-        """Read it."""
-        relative = str(path.relative_to(root))
-        if path.is_symlink():
-            return cls(path=relative, link=str(path.readlink()))
-        stat = path.stat()
-        return cls(path=relative, size=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=sha256(path))
-
-    def fault(self, root: Path, thorough: bool) -> str:
-        """What is wrong with it now, or nothing. Not thorough: by size and time alone."""
-        path = root / self.path
-        try:
-            if self.link:
-                return "" if str(path.readlink()) == self.link else f"{self.path} leads elsewhere"
-            stat = path.stat(follow_symlinks=False)
-            if (stat.st_size, stat.st_mtime_ns) != (self.size, self.mtime_ns):
-                return f"{self.path} was changed since it was fetched"
-            return f"{self.path} has another content" if thorough and sha256(path) != self.sha256 else ""
-        except OSError as error:
-            return f"{self.path}: {error.strerror}"
-
-
-class Stamp(BaseModel):
-    """Says that a tree is complete. ``version`` is the exact one, for reports."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    family: str
-    digest: str
-    version: str
-    files: tuple[File, ...]
-
-    @property
-    def size(self) -> int:
-        """What it takes, in bytes."""
-        return sum(file.size for file in self.files)
-
-
-class Kept(BaseModel):
-    """A component in the cache: its stamp, and where it is."""
-
-    model_config = ConfigDict(frozen=True)
-
-    stamp: Stamp
-    home: Path
-
-    @property
-    def root(self) -> Path:
-        """The unpacked tree."""
-        return self.home / "root"
-
-    def fault(self, thorough: bool = False) -> str:
-        """What is wrong with its files, or nothing. Thorough: every checksum is taken."""
-        return next(filter(None, (file.fault(self.root, thorough) for file in self.stamp.files)), "")
+        yield
+    finally:
+        lock.release()
 
 
 def kept(name: str) -> list[Kept]:
     """Every version of a component in the cache, the newest first."""
     found = []
-    for stamp in (folder() / "trees" / name).glob(f"*/{_STAMP}"):
+    for stamp in (folder() / "trees" / name).glob(f"*/{STAMP}"):
         with contextlib.suppress(OSError, ValidationError):
-            found.append(
-                (stamp.stat().st_mtime_ns, Kept(stamp=Stamp.model_validate_json(stamp.read_bytes()), home=stamp.parent))
-            )
+            one = Kept(stamp=Stamp.model_validate_json(stamp.read_bytes()), home=stamp.parent)
+            found.append((stamp.stat().st_mtime_ns, one))
     return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
 
 
-def place(name: str, digest: str) -> Path:
-    """Where a component's tree is, or will be."""
-    return folder() / "trees" / name / digest
+def names() -> list[str]:
+    """The components of which the cache has any version, whole or not."""
+    return sorted(tree.name for tree in (folder() / "trees").glob("*") if any(tree.iterdir()))
 
 
-def stamp(root: Path, name: str, family: str, digest: str, version: str) -> Stamp:
-    """Take stock of a tree that is complete."""
-    paths = sorted(path for path in root.rglob("*") if path.is_symlink() or path.is_file())
-    return Stamp(
-        name=name, family=family, digest=digest, version=version, files=tuple(File.of(root, path) for path in paths)
-    )
+@contextlib.contextmanager
+def draft(name: str) -> Iterator[Path]:
+    """A new folder to prepare something of a component in; gone afterwards, unless it was installed."""
+    drafts = folder() / "drafts"
+    drafts.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{name}=", dir=drafts))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
-def install(draft: Path, stamp: Stamp) -> None:
+def install(prepared: Path, stamp: Stamp) -> None:
     """Put a draft (with ``root/`` in it) where it is used from: all of it, or nothing. What was there goes."""
-    (draft / _STAMP).write_text(stamp.model_dump_json(exclude_defaults=True))
-    home = place(stamp.name, stamp.digest)
+    write(prepared / STAMP, stamp.model_dump_json(exclude_defaults=True))
+    home = folder() / "trees" / stamp.name / stamp.digest
     home.parent.mkdir(parents=True, exist_ok=True)
     discard(home)
-    draft.rename(home)
+    prepared.rename(home)
 
 
 def discard(home: Path) -> None:
     """Remove a tree so that no half of it is ever taken for a whole: out of the way first, then away."""
     if home.exists():
-        grave = folder() / "drafts" / f"{home.parent.name}-{home.name}-{os.getpid()}"
-        grave.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(grave, ignore_errors=True)
-        home.rename(grave)
-        shutil.rmtree(grave)
+        with draft(home.parent.name) as grave:
+            home.rename(grave / "old")
 
 
-def sweep(name: str) -> None:
-    """Remove what a killed fetch or removal of this component left; to be called under its guard."""
-    for draft in (folder() / "drafts").glob(f"{name}-*"):
-        if draft.name.rsplit("-", 2)[0] == name:
-            shutil.rmtree(draft)
+def clear(name: str, keep: str = "") -> int:
+    """Remove a component's versions but the one with digest ``keep``; return how many there were."""
+    with guard(name):
+        homes = [home for home in (folder() / "trees" / name).glob("*") if home.name != keep]
+        for home in homes:
+            discard(home)
+        shutil.rmtree(folder() / "downloads" / name, ignore_errors=True)
+        return len(homes)
 
 
-def sha256(path: Path) -> str:
-    """A file's checksum."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sweep() -> None:
+    """Remove what killed fetches left unfinished; leave alone what somebody works on."""
+    for left in (folder() / "drafts").glob("*=*"):
+        with contextlib.suppress(EngineError), guard(left.name.split("=")[0], wait=0):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def usable(name: str, digest: str) -> Kept:
+    """The version of a component with that digest, or else the newest; raise :class:`EngineMissing` if not whole."""
+    versions = sorted(kept(name), key=lambda one: one.stamp.digest != digest)
+    if not versions:
+        raise EngineMissing(f"engine {name} is not fetched", f"svmconf engines fetch {name}")
+    if fault := versions[0].fault():
+        raise EngineMissing(f"engine {name} is damaged: {fault}", f"svmconf engines fetch {name} repairs it")
+    return versions[0]
+
+
+def write(path: Path, content: str) -> None:
+    """Write a file: all of it, or nothing."""
+    handle, made = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(content)
+        Path(made).replace(path)
+    except BaseException:
+        Path(made).unlink(missing_ok=True)
+        raise

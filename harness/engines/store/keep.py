@@ -84,6 +84,6 @@ def _wants(path: Path) -> list[str]:
             dynamic = elf.get_section_by_name(".dynamic")
             if not isinstance(dynamic, DynamicSection):
                 return []
-            return [tag.needed for tag in dynamic.iter_tags("DT_NEEDED")]
+            return [str(tag.__dict__["needed"]) for tag in dynamic.iter_tags("DT_NEEDED")]
         except ELFError:
             return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -40,7 +41,8 @@ class Package(BaseModel):
     @property
     def exact(self) -> str:
         """How to ask apt for exactly this one."""
-        return f"{self.name}:{self.architecture}={self.version}".replace(":all=", "=")
+        architecture = "" if self.architecture == "all" else f":{self.architecture}"
+        return f"{self.name}{architecture}={self.version}"
 
 
 class Locked(BaseModel):
@@ -52,22 +54,23 @@ class Locked(BaseModel):
     version: str
     packages: tuple[Package, ...]
 
-    @property
-    def size(self) -> int:
-        """What there is to download, in bytes."""
-        return sum(package.size for package in self.packages)
-
     def digest(self, recipe: Recipe) -> str:
         """Names the unpacked tree: another one as soon as a package, or what is kept of it, changes."""
-        kept = recipes().family[recipe.family].model_dump_json()
-        parts = (str(_LAYOUT), kept, *sorted(package.sha256 for package in self.packages))
+        parts = (str(_LAYOUT), *recipe.kept, "", *sorted(package.sha256 for package in self.packages))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def read() -> dict[str, Locked]:
     """The lock file: components by name."""
-    content = tomllib.loads(LOCK.read_text()) if LOCK.is_file() else {}
-    return {name: Locked.model_validate(entry) for name, entry in content.items()}
+    if not LOCK.is_file():
+        return {}
+    stat = LOCK.stat()
+    return _read(LOCK, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, _mtime_ns: int, _size: int) -> dict[str, Locked]:
+    return {name: Locked.model_validate(entry) for name, entry in tomllib.loads(path.read_text()).items()}
 
 
 def write(name: str, locked: Locked) -> None:
@@ -75,17 +78,12 @@ def write(name: str, locked: Locked) -> None:
     with cache.guard("lock-file"):
         everything = read() | {name: locked}
         order = [known for known in recipes().component if known in everything]
-        draft = LOCK.with_suffix(".draft")
-        draft.write_text(_HEAD + "".join(_section(one, everything[one]) for one in order))
-        draft.replace(LOCK)
+        cache.write(LOCK, _HEAD + "".join(_section(one, everything[one]) for one in order))
 
 
 def _section(name: str, locked: Locked) -> str:
     lines = [f'\n["{name}"]', f'suite = "{locked.suite}"', f'version = "{locked.version}"', "packages = ["]
     for package in sorted(locked.packages, key=lambda p: p.name):
-        fields = package.model_dump()
-        values = ", ".join(
-            f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}" for key, value in fields.items()
-        )
-        lines.append(f"    {{ {values} }},")
+        values = (f"{k} = {v}" if isinstance(v, int) else f'{k} = "{v}"' for k, v in package.model_dump().items())
+        lines.append(f"    {{ {', '.join(values)} }},")
     return "\n".join([*lines, "]", ""])

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import tempfile
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from harness.deadline import Deadline
-from harness.engines.store.apt import run
 from harness.engines.store.keep import library_folders, loader
+from harness.engines.store.process import run
 from harness.errors import EngineError
 
-_FAMILIES = {
-    "qemu": ("--version", re.compile(r"QEMU emulator version (\d+[\d.]*)")),
-    "bochs": ("--help", re.compile(r"Bochs x86 Emulator (\d+[\d.]*)")),
+_INTRODUCTIONS = {
+    "qemu": ("--version", re.compile(r"QEMU emulator version (\d[\w.]*(?: \([^)]*\))?)")),
+    "bochs": ("--help", re.compile(r"Bochs x86 Emulator (\d[\w.]*)")),
 }
 _PLUGINS = "usr/lib/x86_64-linux-gnu/bochs/plugins"
 
@@ -54,7 +52,7 @@ def unpacked(name: str, family: str, version: str, root: Path, program: str) -> 
     env: dict[str, str] = {}
     arguments: tuple[str, ...] = ()
     if family == "qemu":
-        env["QEMU_MODULE_DIR"] = str(root / "usr/lib/x86_64-linux-gnu/qemu")
+        env = {"QEMU_MODULE_DIR": str(root / "usr/lib/x86_64-linux-gnu/qemu")}
         arguments = ("-L", str(root / "usr/share/qemu"), "-L", str(root / "usr/share/seabios"))
     elif family == "bochs":
         env = {"BXSHARE": str(root / "usr/share/bochs"), "LTDL_LIBRARY_PATH": str(root / _PLUGINS)}
@@ -62,16 +60,12 @@ def unpacked(name: str, family: str, version: str, root: Path, program: str) -> 
     return Runnable(name=name, family=family, version=version, argv=argv, env=env, arguments=arguments, root=root)
 
 
-def introduces_itself(runnable: Runnable) -> tuple[str, str]:
+def introduction(runnable: Runnable) -> tuple[str, str]:
     """Run it and return its family and version by its own words; raise :class:`EngineError` if it is none of ours."""
     said = ""
-    with tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
-        for family, (argument, pattern) in _FAMILIES.items():
-            if runnable.family not in ("", family):
-                continue
-            log = Path(scratch) / family
-            run([*runnable.argv, argument], log, {**os.environ, **runnable.env}, Deadline.after(30))
-            said = log.read_text(errors="replace").strip()
+    for family, (argument, pattern) in _INTRODUCTIONS.items():
+        if runnable.family in ("", family):
+            said = run([*runnable.argv, argument], Deadline.after(30), runnable.env).said.strip()
             if match := pattern.search(said):
                 return family, match[1]
     words = said.splitlines()[-1][:100] if said else "nothing"

@@ -34,7 +34,13 @@ class Recipe(BaseModel):
     family: str
     suites: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What is kept of its packages: its own word, or else its family's."""
+        return self.keep or recipes().family[self.family].keep
 
     @property
     def suite(self) -> str:
