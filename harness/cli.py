@@ -18,6 +18,7 @@ _COMMANDS = {
     "doctor": "tell what this machine offers, and what is missing",
     "shell": "boot a hypervisor and give you its console",
     "build": "build the hypervisor and the probe",
+    "merge": "put the ledgers of shards, or of several runs, together",
     "audit": "tell whether every case can turn red, from recorded observations",
     "bench": "measure what the harness adds, and VMRUN round trips",
 }

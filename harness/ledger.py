@@ -242,6 +242,18 @@ def read(path: Path) -> Ledger:
     return ledger
 
 
+def header(path: Path) -> Header:
+    """The first line of a ledger's file, without reading the rest."""
+    try:
+        with path.open("rb") as file:
+            line = _LINE.validate_json(file.readline())
+    except (OSError, ValidationError):
+        line = None
+    if not isinstance(line, Header):
+        raise SvmconfError(f"{path} is no ledger: it has no header")
+    return line
+
+
 def of(place: Path) -> Ledger:
     """The ledger of a run by its folder, also of one that was killed, or by its file."""
     if not place.is_dir() or (place / "ledger.jsonl").exists():

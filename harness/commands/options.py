@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,11 +12,31 @@ from harness import paths
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-engine: Decorator = click.option("--engine", default="auto", show_default=True, metavar="E", help="auto, tcg or kvm.")
+engine: Decorator = click.option(
+    "--engine", default="auto", show_default=True, metavar="E", help="auto, tcg, kvm, names such as qemu-10.0, or all."
+)
+cpu: Decorator = click.option(
+    "--cpu", default="", metavar="M,...", help="CPU models, or 'all' (default: the engine's own choice)."
+)
+expression: Decorator = click.option(
+    "-k", "expression", default="", metavar="EXPR", help="Only cases that match, as pytest's -k; or a requirement's id."
+)
+workers: Decorator = click.option(
+    "-n", "workers", default="auto", show_default=True, metavar="N", help="Worker processes."
+)
+shard: Decorator = click.option(
+    "--shard", default="", metavar="I/N", help="Only part I of N, for N machines; svmconf merge puts them together."
+)
 hypervisor: Decorator = click.option(
     "--hypervisor", default="svmconf", show_default=True, metavar="X", help="A manifest: one of ours, or a .toml file."
 )
 defect: Decorator = click.option("--defect", default="", metavar="NAME", help="Build ours with this seeded defect.")
 out: Decorator = click.option(
     "--out", default=str(paths.OUT), metavar="DIR", help="Where runs are written (default: reports/out)."
+)
+history: Decorator = click.option(
+    "--history",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Allure's history: its trends come from there, and this run is added.",
 )

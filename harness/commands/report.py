@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from harness import ledger
-from harness.commands.run import publish
+from harness.commands import options
+from harness.commands.run import link_latest, publish
 from harness.errors import SvmconfError
 from harness.report import terminal, write_all
 
@@ -16,7 +17,8 @@ from harness.report import terminal, write_all
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--allure/--no-allure", "with_allure", default=True, help="Generate the Allure report.")
-def command(folder: Path, with_allure: bool) -> None:
+@options.history
+def command(folder: Path, with_allure: bool, history: Path | None) -> None:
     """Write the reports of the run in FOLDER from its ledger; that of a run that was killed is put together first."""
     folder = folder.resolve()
     whole = folder / "ledger.jsonl"
@@ -25,5 +27,6 @@ def command(folder: Path, with_allure: bool) -> None:
         raise SvmconfError(f"{folder} holds no ledger", "give a run's folder, such as reports/out/latest")
     write_all(found, folder)
     terminal.show(found)
-    publish(folder, f"{found.header.hypervisor} on {found.header.on}", with_allure)
+    publish(folder, with_allure, history)
+    link_latest(folder)
     sys.exit(not found.good)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,47 +17,68 @@ from harness.errors import SvmconfError
 from harness.machine.image import Image
 from harness.report import allure
 from harness.run import Run
+from harness.shard import Shard
 
 console = Console()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a person asked a run for; the fields are the options of ``svmconf run``."""
+
+    engine: str = "auto"
+    cpu: str = ""
+    hypervisor: str = "svmconf"
+    defect: str = ""
+    expression: str = ""
+    workers: str = "auto"
+    out: str = str(paths.OUT)
+    shard: str = ""
 
 
 @click.command()
 @options.hypervisor
 @options.engine
-@click.option(
-    "--cpu",
-    default="",
-    metavar="M,...",
-    help="CPU models, or 'all' (default: EPYC, qemu64).",
-)
+@options.cpu
 @options.defect
-@click.option("-k", "expression", default="", metavar="EXPR", help="Only cases that match, as pytest's -k.")
-@click.option("-n", "workers", default="auto", show_default=True, metavar="N", help="Worker processes.")
+@options.expression
+@options.workers
+@options.shard
 @options.out
 @click.option("--allure/--no-allure", "with_allure", default=True, help="Generate the Allure report.")
-def command(
-    hypervisor: str, engine: str, cpu: str, defect: str, expression: str, workers: str, out: str, with_allure: bool
-) -> None:
+def command(with_allure: bool, **chosen: str) -> None:
     """Boot a hypervisor, check it against the manual, print a verdict table and write the report.
 
     Exit status: 0 when everything is as it must be, 1 when a case says otherwise, 2 when nothing could be said.
     """
+    folder, status = conduct(Choice(**chosen))
+    if (folder / "ledger.jsonl").exists() and status != pytest.ExitCode.INTERNAL_ERROR:
+        publish(folder, with_allure)
+        link_latest(folder)
+    sys.exit(min(status, 2))
+
+
+def conduct(choice: Choice) -> tuple[Path, int]:
+    """One run of pytest, which prints the verdicts and writes ledger and reports: the run's folder, pytest's status."""
     name = f"{ledger.now().replace(':', '')}-{os.getpid()}"
-    run = Run(engine, cpu, hypervisor, defect, Path(out).resolve() / name)
+    shard = Shard.parse(choice.shard) if choice.shard else None
+    out = Path(choice.out).resolve()
+    while (out / name).exists():  # a second run in the same second
+        name += "+"
+    run = Run(choice.engine, choice.cpu, choice.hypervisor, choice.defect, out / name, shard)
     check(run)
     arguments = [
         *(str(paths.ROOT / "conformance"), f"--rootdir={paths.ROOT}", f"-c{paths.ROOT / 'pyproject.toml'}"),
-        *("-qq", "--no-header", "--no-summary", "--tb=no", "-n", workers),
-        *(f"--engine={engine}", f"--cpu={cpu}", f"--hypervisor={hypervisor}", f"--defect={defect}"),
-        *(f"--out={out}", f"--run-name={name}", *(["-k", expression] if expression else [])),
+        *("-qq", "--no-header", "--no-summary", "--tb=no", "-n", choice.workers, f"--engine={choice.engine}"),
+        *(f"--cpu={choice.cpu}", f"--hypervisor={choice.hypervisor}", f"--defect={choice.defect}"),
+        *(f"--shard={choice.shard}", f"--out={out}", f"--run-name={name}"),
+        *(["-k", choice.expression] if choice.expression else []),
     ]
     status = pytest.main(arguments)
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
-        raise SvmconfError(f"no case matches -k {expression!r}", "pytest conformance --collect-only -q lists them")
-    if (run.folder / "ledger.jsonl").exists() and status != pytest.ExitCode.INTERNAL_ERROR:
-        on = ", ".join(run.engines)
-        publish(run.folder, f"{run.manifest.name} on {on}", with_allure)
-    sys.exit(min(int(status), 2))
+        hint = "pytest conformance --collect-only -q lists them"
+        raise SvmconfError(f"no case matches -k {choice.expression!r}", hint)
+    return run.folder, int(status)
 
 
 def check(run: Run) -> None:
@@ -79,21 +101,29 @@ def check(run: Run) -> None:
     Image.load(manifest.image)
 
 
-def publish(folder: Path, name: str, with_allure: bool) -> None:
-    """Generate the Allure report, move the link to the latest run, and say where the reports are."""
+def publish(folder: Path, with_allure: bool, history: Path | None = None) -> None:
+    """Generate the Allure report of a run that has its ledger, and say where the reports are."""
     problem: str | None = "left out (--no-allure)"
     if with_allure:
+        header = ledger.header(folder / "ledger.jsonl")
         with console.status("generating the Allure report"):
-            problem = allure.generate(folder / "allure-results", folder / "allure-report", name)
-    latest = folder.parent / "latest"
-    latest.unlink(missing_ok=True)
-    latest.symlink_to(folder.name)
-    console.print(f"summary  {_short(folder / 'summary.html')}", highlight=False)
+            name = f"{header.hypervisor} on {header.on}"
+            problem = allure.generate(folder / "allure-results", folder / "allure-report", name, history)
+    for what, file in (("summary", "summary.html"), ("matrix", "matrix.html")):
+        if (folder / file).exists():
+            console.print(f"{what:<8} {_short(folder / file)}", highlight=False)
     if problem is None:
         console.print(f"Allure   {_short(folder / 'allure-report' / 'index.html')}", highlight=False)
     else:
         console.print(f"Allure   [yellow]{problem}[/]", highlight=False)
     console.print(f"ledger   {_short(folder / 'ledger.jsonl')}", highlight=False)
+
+
+def link_latest(folder: Path) -> None:
+    """Move the link to the latest run."""
+    latest = folder.parent / "latest"
+    latest.unlink(missing_ok=True)
+    latest.symlink_to(folder.name)
 
 
 def _short(path: Path) -> str:

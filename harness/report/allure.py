@@ -124,8 +124,11 @@ def generator() -> Path | None:
     return tool if tool.exists() and shutil.which("node") else None
 
 
-def generate(results: Path, report: Path, name: str) -> str | None:
-    """Write the report, one HTML file, under the manual's chapters; what went wrong, or ``None``."""
+def generate(results: Path, report: Path, name: str, history: Path | None = None) -> str | None:
+    """Write the report, one HTML file, under the manual's chapters; what went wrong, or ``None``.
+
+    ``history`` is a file (JSON lines) that earlier runs left; this one is added to it.
+    """
     tool = generator()
     if tool is None:
         return "Allure's generator is not here: it needs Node.js (apt-get install nodejs npm), then ./svmconf run again"
@@ -133,7 +136,9 @@ def generate(results: Path, report: Path, name: str) -> str | None:
     done = subprocess.run(
         [
             *(tool, "awesome", "--single-file", "--group-by", "epic,feature,story"),
-            *("--report-name", name, "--output", report, results),
+            *("--report-name", name, "--output", report),
+            *(("--history-path", history.resolve()) if history else ()),
+            results,
         ],
         cwd=report.parent,
         capture_output=True,
