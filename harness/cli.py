@@ -15,6 +15,7 @@ _COMMANDS = {
     "run": "boot a hypervisor, check it against the manual, write the report",
     "test": "run every test of the project",
     "report": "write the reports of a run again, or of one that was killed",
+    "engines": "bring engines of named versions, show what there is, register your own",
     "doctor": "tell what this machine offers, and what is missing",
     "shell": "boot a hypervisor and give you its console",
     "build": "build the hypervisor and the probe",

@@ -117,6 +117,16 @@ def clear(name: str, keep: str = "") -> int:
         return len(homes)
 
 
+def clear_lists() -> None:
+    """Remove the private apt states and all downloads."""
+    for lists in (folder() / "apt").glob("*"):
+        with guard(f"apt-{lists.name}"):
+            shutil.rmtree(lists, ignore_errors=True)
+    for left in (folder() / "downloads").glob("*"):
+        with guard(left.name):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def sweep() -> None:
     """Remove what killed fetches left unfinished; leave alone what somebody works on."""
     for left in (folder() / "drafts").glob("*=*"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSection
@@ -84,6 +85,7 @@ def _wants(path: Path) -> list[str]:
             dynamic = elf.get_section_by_name(".dynamic")
             if not isinstance(dynamic, DynamicSection):
                 return []
-            return [str(tag.__dict__["needed"]) for tag in dynamic.iter_tags("DT_NEEDED")]
+            tags: Iterator[Any] = dynamic.iter_tags("DT_NEEDED")
+            return [str(tag.needed) for tag in tags]
         except ELFError:
             return []
