@@ -141,12 +141,9 @@ class _Display:
 
     def __init__(self) -> None:
         self.ready = 0
-        self._progress = Progress(
-            TextColumn("{task.fields[name]:16}"),
-            TextColumn("{task.description:10}"),
-            BarColumn(),
-            TextColumn("{task.fields[much]}"),
-        )
+        columns = (TextColumn("{task.fields[name]:16}"), TextColumn("{task.description:10}"), BarColumn())
+        self._terminal = sys.stdout.isatty()
+        self._progress = Progress(*columns, TextColumn("{task.fields[much]}"), disable=not self._terminal)
         self._tasks: dict[str, TaskID] = {}
         self._lock = threading.Lock()
 
@@ -159,17 +156,16 @@ class _Display:
 
     def __call__(self, name: str, stage: str, done: int, total: int) -> None:
         with self._lock:
-            if stage == "ready":
-                self._is_ready(name)
-                return
-            if name not in self._tasks:
-                self._tasks[name] = self._progress.add_task(stage, name=name, much="", total=None)
-            much = f"{done >> 20}/{total >> 20} MiB" if stage == "download" else ""
-            self._progress.update(self._tasks[name], description=stage, completed=done, total=total or None, much=much)
+            self.ready += stage == "ready"
+            if stage not in ("ready", "failed"):
+                self._show(name, stage, done, total)
+            elif name in self._tasks:
+                self._progress.remove_task(self._tasks.pop(name))
+                if not self._terminal:
+                    click.echo(f"{name}: {stage}")
 
-    def _is_ready(self, name: str) -> None:
-        self.ready += 1
-        if name in self._tasks:
-            self._progress.remove_task(self._tasks.pop(name))
-            if not self._progress.console.is_terminal:
-                click.echo(f"{name}: ready")
+    def _show(self, name: str, stage: str, done: int, total: int) -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(stage, name=name, much="", total=None)
+        much = f"{done >> 20}/{total >> 20} MiB" if stage == "download" else ""
+        self._progress.update(self._tasks[name], description=stage, completed=done, total=total or None, much=much)

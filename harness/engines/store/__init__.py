@@ -121,6 +121,7 @@ def ensure(names: Iterable[str], progress: Report = silent, *, update: bool = Fa
             pass
         except SvmconfError as error:
             failures[name] = error
+            progress(name, "failed", 0, 0)
 
     cache.sweep()
     with ThreadPoolExecutor(_AT_ONCE) as pool:

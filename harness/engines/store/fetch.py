@@ -21,7 +21,7 @@ from harness.engines.store.recipes import Recipe, recipes
 from harness.engines.store.stamp import Stamp, sha256
 
 Report = Callable[[str, str, int, int], None]
-"""Is told component, stage (waiting, lists, download, unpack, trial, ready), and how much of how much is done."""
+"""Is told component, stage (waiting, lists, download, unpack, trial, ready, failed), and how much of how much."""
 
 _UNPACK_SECONDS = 600
 _MERGES_USR = "base-files"
@@ -115,13 +115,14 @@ class Fetch:
             self._tell("lists")
             self.apt.refresh(since)
             gone = self._gone(missing)
+            there = [package for package in missing if package not in gone]
             try:
-                self.apt.download([p for p in missing if p not in gone], self.downloads, lambda: self._tick(packages))
+                self.apt.download(there, self.downloads, lambda: self._tick(packages))
             except FetchError:
                 if since or self.stop.is_set():
                     raise
         if missing := self._missing(packages):
-            raise self._is_gone(gone) if gone else self._is_another(missing[0])
+            raise self._is_gone(gone) if gone else FetchError(f"{self.name}: {missing[0].file} did not arrive whole")
 
     def _missing(self, packages: Sequence[Package]) -> list[Package]:
         """Which are not there, or not whole; a file of full size but with other content is removed."""
@@ -143,8 +144,12 @@ class Fetch:
 
     def _gone(self, packages: Sequence[Package]) -> list[Package]:
         """Which of these the mirror does not have, what the component is named for first."""
-        has = {(p.name, p.version) for p in self.apt.records([f"{p.name}={p.version}" for p in packages])}
-        gone = (package for package in packages if (package.name, package.version) not in has)
+        has = self.apt.records([f"{package.name}={package.version}" for package in packages])
+        known = {(package.name, package.version): package.sha256 for package in has}
+        for package in packages:
+            if known.get((package.name, package.version), package.sha256) != package.sha256:
+                raise self._is_another(package)
+        gone = (package for package in packages if (package.name, package.version) not in known)
         return sorted(gone, key=lambda package: package.name not in self.recipe.packages)
 
     def _is_gone(self, gone: Sequence[Package]) -> FetchError:
