@@ -31,10 +31,15 @@ class NotRun(Exception):
     """What a case judges was not reached, for a reason that another case judges. Neither pass nor fail."""
 
 
+class Absent(Exception):
+    """The processor lacks a feature that the requirement is about; the message names the CPUID bit. A skip."""
+
+
 class Cpus(Enum):
     """On which CPU models a case makes sense."""
 
     WITH_SVM = "the chosen models that have SVM"
+    WITH_NPT = "the chosen models that have SVM with nested paging"
     WITHOUT_SVM = "AMD models without SVM, by nature or by -svm"
     FOREIGN = "models of vendors that never had SVM"
     CHOSEN = "the chosen models, whatever they have"

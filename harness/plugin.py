@@ -22,7 +22,8 @@ from typing import Any
 import pytest
 
 from harness import build, ledger, paths
-from harness.cases import Boots, Executes, NotRun
+from harness.boot import Fault
+from harness.cases import Absent, Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
 from harness.lab.program import Seen
 from harness.machine.ending import How
@@ -31,10 +32,13 @@ from harness.machine.records import Record
 from harness.observation import Observation
 from harness.run import Run, Setting
 from harness.shard import Shard
-from harness.spec import catalogue, expectations
+from harness.spec import catalogue, claims, expectations, processor
+
+pytest.register_assert_rewrite("conformance")  # its helpers too, so that a failed assertion says what it saw
 
 _RUN = pytest.StashKey[Run]()
 _EVIDENCE = pytest.StashKey[str]()
+_JUDGES = pytest.StashKey[list[str]]()
 _WRITTEN = pytest.StashKey[set[str]]()
 _ELSEWHERE = pytest.StashKey[list[str]]()
 _TROUBLE = pytest.StashKey[str]()
@@ -82,8 +86,11 @@ def pytest_configure(config: pytest.Config) -> None:
         try:
             config.stash[_RUN].check()
             config.stash[_RUN].make_folder()
+            wrong = _of_suite(config)
         except SvmconfError as error:
             raise pytest.UsageError(str(error)) from error
+        if wrong:
+            raise pytest.UsageError("\n".join(wrong))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -125,23 +132,36 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _check(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Hold every case against the catalogue, and mark known deviations of the engine as strictly expected."""
-    known = catalogue.load()
     run = config.stash[_RUN]
-    for item in items:
-        named = [name for mark in item.iter_markers("requirement") for name in mark.args]
+    cases = [item for item in items if _setting(item) is not None or claims.SUITE in item.path.parents]
+    named = {item.nodeid.partition("[")[0]: _requirements(item) for item in cases}
+    whole = claims.is_whole((item.path for item in cases), config.args)
+    try:
+        wrong = claims.complaints(named, catalogue.load(), whole=whole)
+    except SvmconfError as error:
+        raise pytest.UsageError(str(error)) from error
+    if wrong:
+        raise pytest.UsageError("\n".join(wrong))
+    for item in cases:
         setting = _setting(item)
-        if setting is not None and not named:
-            raise pytest.UsageError(f"{item.nodeid} checks no requirement: give it @requirement(...)")
-        for name in named:
-            if name not in known:
-                raise pytest.UsageError(f"{item.nodeid}: the catalogue has no requirement {name}")
         if setting is None:
-            continue
-        item.extra_keyword_matches.update(named)  # -k SVM-15.4-003
+            raise pytest.UsageError(f"{item.nodeid} judges nothing: give it @boots or @executes")
+        item.extra_keyword_matches.update(_requirements(item))  # -k SVM-15.4-003
         engine = run.engines[setting.engine]
         for deviation in expectations.load(engine.name, engine.family):
             if deviation.applies(item.originalname, engine.version, setting.cpu):  # type: ignore[attr-defined]
                 item.add_marker(pytest.mark.xfail(raises=AssertionError, strict=True, reason=str(deviation)))
+
+
+def _of_suite(config: pytest.Config) -> list[str]:
+    """What is wrong between the suite and the catalogue, found without collecting: what a worker finds is not shown."""
+    if config.rootpath != paths.ROOT:
+        return []
+    return claims.complaints({case.id: case.requirements for case in claims.suite()}, catalogue.load(), whole=True)
+
+
+def _requirements(item: pytest.Item) -> list[str]:
+    return list(dict.fromkeys(name for mark in item.iter_markers("requirement") for name in mark.args))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -177,6 +197,7 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     engine = run.engines[setting.engine]
     if lack := engine.lacks(boot):
         pytest.skip(f"{engine.name} {lack}")
+    _applies(request.node, setting, boot.faults)
     for outcome in boots.outcomes:
         if not manifest.knows(outcome):
             pytest.skip(f"the manifest of {manifest.name} does not say how the outcome {outcome!r} shows")
@@ -203,6 +224,7 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
         build.probe()
     except SvmconfError as error:
         pytest.skip(f"the probe cannot be built: {error}")
+    _applies(request.node, setting, program.faults)
     result = _judged(request.node, run.execute(engine, name, program, setting.cpu)).seen
     assert result is not None
     if result.ended.engine_at_fault:
@@ -212,11 +234,41 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
     yield result
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Skip a case that finds its feature absent, with the CPUID bit that it names."""
+    try:
+        return (yield)
+    except Absent as absent:
+        pytest.skip(str(absent))
+
+
 def _possible(setting: Setting) -> Setting:
     """The setting, unless it says that no chosen CPU model will do."""
     if not setting.cpu:
         pytest.skip(f"none of the CPU models will do, it takes {setting.what.cpus.value}")
     return setting
+
+
+def _applies(item: pytest.Item, setting: Setting, faults: tuple[Fault, ...]) -> None:
+    """Note which of the case's requirements apply to the processor; skip where none does, naming the CPUID bit."""
+    run = item.config.stash[_RUN]
+    engine = run.engines[setting.engine]
+    asked: list[ledger.Evidence] = []
+
+    def ask() -> Seen:
+        if not asked:
+            asked.append(run.execute(engine, "cpuid", processor.PROGRAM, setting.cpu))
+        assert asked[0].seen is not None
+        return asked[0].seen
+
+    model, known = engine.cpu(setting.cpu), catalogue.load()
+    lacks = {n: processor.missing(known[n].feature_gate, model, ask, faults) for n in _requirements(item)}
+    item.stash[_JUDGES] = [name for name, lack in lacks.items() if not lack]
+    if not item.stash[_JUDGES]:
+        if asked:
+            _judged(item, asked[0])
+        pytest.skip("; ".join(f"{name} does not apply: {lack}" for name, lack in lacks.items()))
 
 
 def _words(record: Record) -> str:
@@ -285,7 +337,7 @@ def _entry(
         function=item.nodeid.partition("[")[0],
         claim=next(iter((getattr(function, "__doc__", None) or "").strip().splitlines()), ""),
         source=f"{path}:{(line or 0) + 1}",
-        requirements=[name for mark in item.iter_markers("requirement") for name in mark.args],
+        requirements=item.stash.get(_JUDGES, None) or _requirements(item),
         engine=setting.engine,
         engine_version=run.engines[setting.engine].version,
         cpu=setting.cpu,

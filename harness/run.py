@@ -137,6 +137,8 @@ class Run:
             return list(models)
         if wanted is Cpus.WITH_SVM:
             return [cpu for cpu, model in models.items() if model.svm]
+        if wanted is Cpus.WITH_NPT:
+            return [cpu for cpu, model in models.items() if model.svm and model.npt]
         everything = engine.cpu_models()
         if wanted is Cpus.FOREIGN:
             foreign = [name for name, model in everything.items() if not model.amd and name != "host"]

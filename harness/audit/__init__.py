@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import paths, suite
 from harness.audit.changes import changes
-from harness.cases import NotRun
+from harness.cases import Absent, NotRun
 from harness.errors import SvmconfError
 from harness.ledger import Ledger, Verdict
 
@@ -91,7 +91,7 @@ def _red(case: Callable[[Any], None], observation: Any) -> bool:
         case(observation)
     except AssertionError:
         return True
-    except NotRun:
+    except (NotRun, Absent):
         return False
     except Exception:  # a change that makes no sense breaks the case; that is no verdict
         return False

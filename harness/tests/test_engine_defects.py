@@ -13,10 +13,10 @@ import pytest
 
 from harness import build
 from harness.boot import Fault, Insn
-from harness.cases import Executes
+from harness.cases import Absent, Executes
 from harness.engines.qemu import Qemu
 from harness.lab.program import Seen
-from harness.msr import Msr
+from harness.msr import CPUID_SVM, Msr
 from harness.suite import cases
 
 Case = Callable[[Seen], None]
@@ -24,32 +24,32 @@ Case = Callable[[Seen], None]
 HSAVE_IS_DEAF = Fault(insn=Insn.WRMSR, select=Msr.VM_HSAVE_PA, skip=True, spare=1)
 VMRUN_DOES_NOTHING = Fault(insn=Insn.VMRUN, skip=True)
 
+WRMSR_DOES_NOTHING = Fault(insn=Insn.WRMSR, skip=True)
+
 TURNED_RED_BY = {
     "test_reads_back": HSAVE_IS_DEAF,
     "test_unaligned_value_faults": HSAVE_IS_DEAF,
     "test_value_beyond_physical_memory_faults": HSAVE_IS_DEAF,
-    "test_vmrun_at_cpl_3_is_gp": VMRUN_DOES_NOTHING,
-    "test_vmrun_at_cpl_3_without_svme_is_ud": VMRUN_DOES_NOTHING,
     "test_the_others_at_cpl_3_are_gp": Fault(insn=Insn.STGI, skip=True),
     "test_skinit_at_cpl_3_is_gp": Fault(insn=Insn.SKINIT, skip=True),
     "test_without_svme_they_are_ud": Fault(insn=Insn.INVLPGA, skip=True),
-    "test_address_of_a_page_is_accepted": VMRUN_DOES_NOTHING,
-    "test_unaligned_address_is_gp": VMRUN_DOES_NOTHING,
-    "test_address_beyond_physical_memory_is_gp": VMRUN_DOES_NOTHING,
+    "test_svme_can_be_set_and_cleared": WRMSR_DOES_NOTHING,
+    "test_svme_is_reserved_without_svm": WRMSR_DOES_NOTHING,
+    "test_reserved_bits_fault": WRMSR_DOES_NOTHING,
+    "test_cpuid_tells_revision_and_asids": Fault(insn=Insn.CPUID, select=CPUID_SVM, force={"rax": (0, 0xFF)}),
 }
-
-
-def test_every_case_has_a_defect() -> None:
-    assert {name.partition("::")[2] for name, _, _ in cases("executes")} == set(TURNED_RED_BY)
+"""The defect for a case that is not about VMRUN."""
 
 
 @pytest.mark.parametrize(("name", "case", "executes"), list(cases("executes")))
 def test_defect_turns_it_red(name: str, case: Case, executes: Executes, qemu: Qemu, tmp_path: Path) -> None:
     build.probe()
     _, program = executes.variants[0]
-    broken = qemu.execute(
-        program.model_copy(update={"faults": (TURNED_RED_BY[name.partition("::")[2]],)}), "EPYC", tmp_path
-    )
+    defect = TURNED_RED_BY.get(name.partition("::")[2], VMRUN_DOES_NOTHING)
+    broken = qemu.execute(program.model_copy(update={"faults": (defect,)}), "EPYC", tmp_path)
     assert not broken.ended.engine_at_fault
     with pytest.raises(AssertionError):
-        case(broken)
+        try:
+            case(broken)
+        except Absent as absent:
+            pytest.skip(f"it judges nothing on this engine: {absent}")
