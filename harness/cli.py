@@ -21,6 +21,7 @@ _COMMANDS = {
     "build": "build the hypervisor and the probe",
     "merge": "put the ledgers of shards, or of several runs, together",
     "audit": "tell whether every case can turn red, from recorded observations",
+    "coverage": "tell how much of the manual the suite covers",
     "bench": "measure what the harness adds, and VMRUN round trips",
 }
 

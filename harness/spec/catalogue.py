@@ -35,6 +35,15 @@ _CHAPTERS = {
 _FILES = {"appendix-b-vmcb": "B", "appendix-c-exit-codes": "C", "instructions": "V3", "cpuid": "CPUID"}
 """Which section a file holds; any other is named for it (``15.5.toml``: 15.5 with its sub-sections)."""
 
+_TITLES = {
+    "15.5": "VMRUN Instruction",
+    "15.14": "Miscellaneous Intercepts",
+    "15.21": "Interrupt and Local APIC Support",
+    "15.25": "Nested Paging",
+    "15.33": "Nested Virtualization",
+}
+"""Of sections that have no entry of their own, only in their sub-sections."""
+
 Kind = Literal["platform", "hypervisor", "both"]
 Priority = Literal["must", "should", "may"]
 Status = Literal["covered", "planned", "untestable"]
@@ -96,10 +105,14 @@ class Requirement(BaseModel):
         return f"{self.section} {self.title}" if self.section[0].isdigit() else self.title
 
     @property
-    def order(self) -> tuple[str, ...]:
+    def order(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """What sorts requirements as the manual has them: 15.9 before 15.10, the appendices after chapter 15."""
-        parts = re.split(r"[.-]", f"{self.section}-{self.id}")
-        return tuple(part.zfill(4) if part.isdigit() else part for part in parts)
+        return _natural(self.section), _natural(self.id)
+
+    @property
+    def main_section(self) -> str:
+        """Its section without the sub-section: 15.5 for 15.5.1."""
+        return ".".join(self.section.split(".")[:2])
 
     @property
     def topic(self) -> tuple[str, str]:
@@ -109,6 +122,11 @@ class Requirement(BaseModel):
     def within(self, section: str) -> bool:
         """Whether it stands in that section or one of its sub-sections."""
         return self.section == section or self.section.startswith(f"{section}.")
+
+
+def files(folder: Path = paths.CATALOGUE) -> list[Path]:
+    """The catalogue's files."""
+    return sorted(folder.glob("*.toml"))
 
 
 class Dropped(BaseModel):
@@ -126,7 +144,7 @@ def load(folder: Path = paths.CATALOGUE) -> dict[str, Requirement]:
     found: dict[str, Requirement] = {}
     titles: dict[tuple[str, str], str] = {}
     gone = dropped(folder)
-    for path in sorted(folder.glob("*.toml")):
+    for path in files(folder):
         for requirement in _entries(path, "requirement", Requirement):
             where = f"{_short(path)}: {requirement.id}"
             if requirement.id in found or requirement.id in gone:
@@ -142,8 +160,13 @@ def load(folder: Path = paths.CATALOGUE) -> dict[str, Requirement]:
 @cache
 def dropped(folder: Path = paths.CATALOGUE) -> dict[str, Dropped]:
     """All ids that were dropped, with the reason."""
-    files = sorted(folder.glob("*.toml"))
-    return {entry.id: entry for path in files for entry in _entries(path, "dropped", Dropped)}
+    return {entry.id: entry for path in files(folder) for entry in _entries(path, "dropped", Dropped)}
+
+
+def title(section: str) -> str:
+    """A section's title; empty when nothing stands there."""
+    own = (r.title for r in load().values() if r.section == section)
+    return _TITLES.get(section) or next(own, "")
 
 
 def find(name: str) -> Requirement:
@@ -184,6 +207,10 @@ def why(error: ValidationError) -> str:
     field = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     return f"{field}: {message}" if field else message
+
+
+def _natural(name: str) -> tuple[str, ...]:
+    return tuple(part.zfill(4) if part.isdigit() else part for part in re.split(r"[.-]", name))
 
 
 def _id(entry: Any) -> str:

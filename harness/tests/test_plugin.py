@@ -110,6 +110,25 @@ def test_breaks(seen): raise RuntimeError("a bug of the case")
     assert "offers no guest 'hello'" in reasons["test_it.py::test_skips[qemu-system:EPYC]"]
 
 
+def test_a_case_takes_part_where_its_requirement_applies(suite: Suite) -> None:
+    """SVM-15.4-004 takes SVML, which TCG has not: a case about it alone is skipped, one about two judges the other."""
+    result = suite("""
+@requirement("SVM-15.4-004")
+@boots()
+def test_alone(seen): assert False
+
+@requirement("SVM-15.4-003", "SVM-15.4-004")
+@boots()
+def test_together(seen): pass
+""")
+    assert result.verdicts() == {"alone": Verdict.SKIP, "together": Verdict.PASS}, result.said
+    assert result.ledger is not None
+    alone, together = sorted(result.ledger.entries, key=lambda entry: entry.case)
+    assert alone.reason == "SVM-15.4-004 does not apply: CPUID Fn8000_000A_EDX[2] (SVML) is 0"
+    assert result.ledger.evidence[alone.evidence].seen is not None
+    assert together.requirements == ["SVM-15.4-003"]
+
+
 def test_all_good_is_status_0(suite: Suite) -> None:
     result = suite("""
 @requirement("SVM-15.4-001")
