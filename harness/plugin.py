@@ -23,7 +23,7 @@ import pytest
 
 from harness import build, ledger, paths
 from harness.boot import Fault
-from harness.cases import Boots, Executes, NotRun
+from harness.cases import Absent, Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
 from harness.lab.program import Seen
 from harness.machine.ending import How
@@ -33,6 +33,8 @@ from harness.observation import Observation
 from harness.run import Run, Setting
 from harness.shard import Shard
 from harness.spec import catalogue, claims, expectations, processor
+
+pytest.register_assert_rewrite("conformance")  # its helpers too, so that a failed assertion says what it saw
 
 _RUN = pytest.StashKey[Run]()
 _EVIDENCE = pytest.StashKey[str]()
@@ -230,6 +232,15 @@ def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
     if result.ended.how is not How.EXITED and not result.steps:
         raise EngineError(f"the probe did not run: {result.ended}")
     yield result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Skip a case that finds its feature absent, with the CPUID bit that it names."""
+    try:
+        return (yield)
+    except Absent as absent:
+        pytest.skip(str(absent))
 
 
 def _possible(setting: Setting) -> Setting:
