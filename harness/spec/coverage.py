@@ -103,7 +103,7 @@ def raise_ratchet(now: Iterable[Tally], path: Path = RATCHET) -> list[str]:
     """Write what is covered now, never less than before; say what rose, a line each."""
     before = least(path) if path.exists() else {}
     counts = {row.name: max(row.covered, before.get(row.name, 0)) for row in now}
-    counts = {section: count for section, count in counts.items() if count}
+    counts = {section: count for section, count in (before | counts).items() if count}
     text = tomlkit.document()
     for line in _HEAD.splitlines():
         text.add(tomlkit.comment(line))
