@@ -47,12 +47,13 @@ class _Line(BaseModel):
 
 
 class EngineLine(BaseModel):
-    """An engine of the run: its name, its exact version, why it was chosen, and the CPU models chosen on it."""
+    """An engine of the run: name, exact version, family (for its expectations), why chosen, CPU models chosen on it."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     version: str
+    family: str = ""
     why: str = ""
     cpus: list[str]
 
@@ -78,6 +79,11 @@ class Header(_Line):
     engines: list[EngineLine]
     unavailable: dict[str, str] = {}
     shards: list[str] = []
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one engine was asked for."""
+        return len(self.engines) + len(self.unavailable) > 1
 
     @property
     def on(self) -> str:

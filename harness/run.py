@@ -69,6 +69,7 @@ class Run:
         for name in names:
             try:
                 found[name] = select.engine(name)
+                found[name].cpu_models()  # one that does not start says so here
             except SvmconfError as error:
                 if len(names) == 1:
                     raise
@@ -89,6 +90,18 @@ class Run:
         if self.defect and self.hypervisor != "svmconf":
             raise SvmconfError("--defect goes with our own hypervisor only")
         return manifest
+
+    def lacks_probe(self) -> str:
+        """Why there is no probe to execute programs; empty when there is one. Builds it when it is out of date."""
+        try:
+            build.probe()
+        except SvmconfError as error:
+            return str(error)
+        return ""
+
+    def repeats(self, case: str) -> ledger.Entry | None:
+        """An earlier verdict that is to stand as it is; never in a run that observes for itself."""
+        return None
 
     def check_choice(self) -> None:
         """Look engines and CPU models up; raise :class:`SvmconfError` naming what is missing or wrong."""
@@ -122,8 +135,11 @@ class Run:
             specs = [spec for spec in specs if spec.partition(",")[0] in models]
         return tuple(engine.cpu(spec).name for spec in specs)
 
-    def settings(self, what: Boots | Executes) -> list[Setting]:
-        """Every setting of a case, in a stable order; without a CPU model where the engine has none that will do."""
+    def settings(self, what: Boots | Executes, function: str = "") -> list[Setting]:
+        """Every setting of a case (``function`` is its id), in a stable order.
+
+        One without a CPU model says that the engine has none that will do.
+        """
         return [
             Setting(what, variant, name, cpu)
             for name, engine in self.engines.items()
@@ -159,7 +175,9 @@ class Run:
             hypervisor=self.manifest.name,
             defect=self.defect,
             engines=[
-                ledger.EngineLine(name=name, version=e.version, why=e.description, cpus=list(self.cpus(e)))
+                ledger.EngineLine(
+                    name=name, version=e.version, family=e.family, why=e.description, cpus=list(self.cpus(e))
+                )
                 for name, e in self.engines.items()
             ],
             unavailable=self.unavailable,

@@ -62,8 +62,12 @@ def groups(ledger: Ledger) -> Iterator[Group]:
         yield Group(heading or "without a requirement", tuple(members))
 
 
+def section_order(requirement: Requirement) -> tuple[list[tuple[int, str]], str]:
+    """What to sort by, so that requirements stand as their sections do in the manual: numbers as numbers."""
+    parts = [(int(p), "") if p.isdigit() else (999, p) for p in requirement.section.split(".")]
+    return parts, requirement.title
+
+
 def _order(row: Row) -> tuple[list[tuple[int, str]], str, str]:
-    if row.requirement is None:
-        return [], "", row.function
-    parts = [(int(p), "") if p.isdigit() else (999, p) for p in row.requirement.section.split(".")]
-    return parts, row.requirement.title, row.function
+    parts, title = section_order(row.requirement) if row.requirement else ([], "")
+    return parts, title, row.function

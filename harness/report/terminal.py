@@ -7,16 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.ledger import Entry, Ledger, Verdict
+from harness.report import matrix, matrix_text
 from harness.report.rows import Row, groups
+from harness.report.style import STYLE
 
-STYLE = {
-    Verdict.PASS: "green",
-    Verdict.FAIL: "bold red",
-    Verdict.SKIP: "yellow",
-    Verdict.EXPECTED_FAIL: "magenta",
-    Verdict.ERROR: "bold red",
-    Verdict.NOT_RUN: "red",
-}
 _REASONS_SHOWN = 10
 _GAP = 2
 
@@ -26,6 +20,10 @@ def show(ledger: Ledger, console: Console | None = None) -> None:
     console = console or Console()
     header = ledger.header
     console.print()
+    if header.several:
+        matrix_text.show(matrix.of(ledger), console)
+        console.print(Text(ledger.arithmetic(), style="bold green" if ledger.good else "bold red"))
+        return
     under_test = header.hypervisor + (f" with defect {header.defect}" if header.defect else "")
     for engine in header.engines:
         console.print(f"[bold]{under_test}[/] on [bold]{engine.name}[/] ({engine.why})", highlight=False)

@@ -1,0 +1,72 @@
+"""Where an observation comes from: faults that were real or injected, and the layer that answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.boot import Fault, Insn
+from harness.ledger import Evidence
+from harness.msr import CPUID_SVM, SVML, Msr, VmCr
+
+
+class Origin(StrEnum):
+    """How software came to see what a fault says."""
+
+    REAL = "real"
+    """The machine was configured so, as firmware or another processor would have it."""
+    INJECTED = "injected"
+    """The debugger changed what the instruction had returned."""
+    NOT_MET = "not met"
+    """The software never executed the instruction."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What software was told: ``SVMDIS``, ``no SVML``; and how."""
+
+    what: str
+    how: Origin
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.how}"
+
+
+def told(evidence: Evidence) -> tuple[Told, ...]:
+    """Every fault of a boot, in its order."""
+    seen = evidence.observation
+    if seen is None:
+        return ()
+    lies = [event for event in seen.trace if event.tampered]
+    return tuple(
+        Told(
+            called(fault),
+            Origin.REAL
+            if fault in seen.arranged
+            else Origin.INJECTED
+            if any(fault.applies(event.insn, event.before) for event in lies)
+            else Origin.NOT_MET,
+        )
+        for fault in seen.boot.faults
+    )
+
+
+def answered(evidence: Evidence) -> tuple[str, ...]:
+    """The layers that answered, where the engine can tell, in the order in which they are met."""
+    steps = evidence.seen.steps if evidence.seen else ()
+    events = evidence.observation.trace if evidence.observation else ()
+    return tuple(dict.fromkeys(one.answered_by for one in (*steps, *events) if one.answered_by))
+
+
+def called(fault: Fault) -> str:
+    """A fault in the manual's words: ``SVMDIS``, ``no SVML``, ``VM_CR = LOCK``; else in our own."""
+    on, off = next(iter(fault.force.values()), (0, 0))
+    if fault.skip:
+        return str(fault)
+    if fault.insn is Insn.RDMSR and fault.select == Msr.VM_CR:
+        if on & VmCr.SVMDIS:
+            return "SVMDIS and LOCK" if on & VmCr.LOCK else "SVMDIS"
+        return f"VM_CR = {VmCr(on).name or f'{on:#x}'}" if on else "VM_CR = 0"
+    if fault.insn is Insn.CPUID and fault.select == CPUID_SVM and (on | off) == SVML:
+        return "SVML" if on else "no SVML"
+    return str(fault)
