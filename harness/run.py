@@ -68,8 +68,9 @@ class Run:
         found: dict[str, Engine] = {}
         for name in names:
             try:
-                found[name] = select.engine(name)
-                found[name].cpu_models()  # one that does not start says so here
+                engine = select.engine(name)
+                engine.cpu_models()  # one that does not start says so here
+                found[name] = engine
             except SvmconfError as error:
                 if len(names) == 1:
                     raise
