@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 import harness
 from harness import paths
+from harness.engines.base import CpuModel
 from harness.errors import SvmconfError
 from harness.lab.program import Seen
 from harness.observation import Observation
@@ -47,7 +48,10 @@ class _Line(BaseModel):
 
 
 class EngineLine(BaseModel):
-    """An engine of the run: name, exact version, family (for its expectations), why chosen, CPU models chosen on it."""
+    """An engine of the run: name, exact version, family (for its expectations), why chosen, CPU models chosen on it.
+
+    ``models`` are these and the others that cases ran on.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,6 +60,7 @@ class EngineLine(BaseModel):
     family: str = ""
     why: str = ""
     cpus: list[str]
+    models: dict[str, CpuModel] = {}
 
 
 class Header(_Line):

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from harness import build, ledger, paths
+from harness import ledger, paths, replay
 from harness.boot import Fault
 from harness.cases import Absent, Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
@@ -57,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hypervisor", default="svmconf", help="a manifest: one of ours by name, or a path to a .toml file"
     )
     group.addoption("--defect", default="", help="build our hypervisor with this seeded defect")
+    group.addoption("--replay", default="", metavar="LEDGER", help="judge what this ledger holds, without booting")
     group.addoption("--shard", default="", metavar="I/N", help="only part I of N, split by a hash of the test's id")
     group.addoption("--run-name", default="", help="the run's folder (default: the time)")
     group.addoption("--out", default=str(paths.OUT), help="folder for runs (default: reports/out)")
@@ -78,9 +79,14 @@ def pytest_configure(config: pytest.Config) -> None:
         shard = Shard.parse(option.shard) if option.shard else None
     except SvmconfError as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[_RUN] = Run(
-        option.engine, option.cpu, option.hypervisor, option.defect, Path(option.out).resolve() / name, shard
-    )
+    folder = Path(option.out).resolve() / name
+    if option.replay:
+        try:
+            config.stash[_RUN] = replay.of(Path(option.replay), option.hypervisor, folder)
+        except SvmconfError as error:
+            raise pytest.UsageError(str(error)) from error
+    else:
+        config.stash[_RUN] = Run(option.engine, option.cpu, option.hypervisor, option.defect, folder, shard)
     if config.getoption("numprocesses", None):
         # In a worker these would be internal errors; here they are one line.
         try:
@@ -111,7 +117,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             if marker is None:
                 raise pytest.UsageError(f"{metafunc.definition.nodeid} uses `{fixture}` without @{mark}")
             try:
-                settings = run.settings(marker.args[0])
+                settings = run.settings(marker.args[0], metafunc.definition.nodeid)
             except SvmconfError as error:
                 raise pytest.UsageError(str(error)) from error
             metafunc.parametrize(fixture, settings, indirect=True, ids=[setting.id for setting in settings])
@@ -148,8 +154,13 @@ def _check(config: pytest.Config, items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} judges nothing: give it @boots or @executes")
         item.extra_keyword_matches.update(_requirements(item))  # -k SVM-15.4-003
         engine = run.engines[setting.engine]
-        for deviation in expectations.load(engine.name, engine.family):
-            if deviation.applies(item.originalname, engine.version, setting.cpu):  # type: ignore[attr-defined]
+        try:
+            known = expectations.load(engine.name, engine.family)
+        except SvmconfError as error:
+            raise pytest.UsageError(str(error)) from error
+        name: str = item.originalname  # type: ignore[attr-defined]
+        for deviation in known:
+            if deviation.applies(name, engine.version, setting.cpu, setting.variant_name):
                 item.add_marker(pytest.mark.xfail(raises=AssertionError, strict=True, reason=str(deviation)))
 
 
@@ -183,7 +194,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture
 def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     """The observation of the boot that the case's ``@boots`` asks for."""
-    setting = _possible(request.param)
+    setting = _possible(request)
     boots = setting.what
     assert isinstance(boots, Boots)
     boot = boots.variants[setting.variant]
@@ -214,16 +225,14 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
 @pytest.fixture
 def ran(request: pytest.FixtureRequest) -> Iterator[Seen]:
     """The observation of the program that the case's ``@executes`` asks for."""
-    setting = _possible(request.param)
+    setting = _possible(request)
     executes = setting.what
     assert isinstance(executes, Executes)
     name, program = executes.variants[setting.variant]
     run = request.config.stash[_RUN]
     engine = run.engines[setting.engine]
-    try:
-        build.probe()
-    except SvmconfError as error:
-        pytest.skip(f"the probe cannot be built: {error}")
+    if why := run.lacks_probe():
+        pytest.skip(f"the probe cannot be built: {why}")
     _applies(request.node, setting, program.faults)
     result = _judged(request.node, run.execute(engine, name, program, setting.cpu)).seen
     assert result is not None
@@ -243,8 +252,14 @@ def pytest_pyfunc_call() -> Generator[None, object, object]:
         pytest.skip(str(absent))
 
 
-def _possible(setting: Setting) -> Setting:
-    """The setting, unless it says that no chosen CPU model will do."""
+def _possible(request: pytest.FixtureRequest) -> Setting:
+    """The case's setting, unless no chosen CPU model will do, or an earlier verdict stands."""
+    setting: Setting = request.param
+    earlier = request.config.stash[_RUN].repeats(request.node.nodeid)
+    if earlier is not None:
+        if earlier.verdict is ledger.Verdict.SKIP:
+            pytest.skip(earlier.reason)
+        raise NotRun(f"not observed then: {earlier.verdict}: {earlier.reason}")
     if not setting.cpu:
         pytest.skip(f"none of the CPU models will do, it takes {setting.what.cpus.value}")
     return setting
@@ -258,7 +273,7 @@ def _applies(item: pytest.Item, setting: Setting, faults: tuple[Fault, ...]) -> 
 
     def ask() -> Seen:
         if not asked:
-            asked.append(run.execute(engine, "cpuid", processor.PROGRAM, setting.cpu))
+            asked.append(_written(item, run.execute(engine, "cpuid", processor.PROGRAM, setting.cpu)))
         assert asked[0].seen is not None
         return asked[0].seen
 
@@ -267,7 +282,7 @@ def _applies(item: pytest.Item, setting: Setting, faults: tuple[Fault, ...]) -> 
     item.stash[_JUDGES] = [name for name, lack in lacks.items() if not lack]
     if not item.stash[_JUDGES]:
         if asked:
-            _judged(item, asked[0])
+            item.stash[_EVIDENCE] = asked[0].id
         pytest.skip("; ".join(f"{name} does not apply: {lack}" for name, lack in lacks.items()))
 
 
@@ -277,8 +292,13 @@ def _words(record: Record) -> str:
 
 
 def _judged(item: pytest.Item, evidence: ledger.Evidence) -> ledger.Evidence:
-    """Note what this case judges; write it down when this worker meets it for the first time."""
+    """Note what this case judges, and write it down."""
     item.stash[_EVIDENCE] = evidence.id
+    return _written(item, evidence)
+
+
+def _written(item: pytest.Item, evidence: ledger.Evidence) -> ledger.Evidence:
+    """Write evidence down when this worker meets it for the first time."""
     written = item.config.stash.setdefault(_WRITTEN, set())
     if evidence.id not in written:
         _writer(item.config).write(evidence)
@@ -317,7 +337,7 @@ def _verdict(report: pytest.TestReport, call: pytest.CallInfo[None]) -> tuple[le
         where = report.longrepr
         return ledger.Verdict.SKIP, str(where[2] if isinstance(where, tuple) else where).removeprefix("Skipped: ")
     if call.excinfo is None:
-        return ledger.Verdict.FAIL, f"a known deviation did not show: {report.longrepr}"
+        return ledger.Verdict.FAIL, f"{expectations.MENDED}: {report.longrepr}"
     error = call.excinfo.value
     if isinstance(error, NotRun):
         return ledger.Verdict.NOT_RUN, str(error)

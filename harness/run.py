@@ -177,7 +177,12 @@ class Run:
             defect=self.defect,
             engines=[
                 ledger.EngineLine(
-                    name=name, version=e.version, family=e.family, why=e.description, cpus=list(self.cpus(e))
+                    name=name,
+                    version=e.version,
+                    family=e.family,
+                    why=e.description,
+                    cpus=list(self.cpus(e)),
+                    models={cpu: e.cpu(cpu) for wanted in Cpus for cpu in self._cpus_for(e, wanted)},
                 )
                 for name, e in self.engines.items()
             ],

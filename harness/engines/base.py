@@ -50,9 +50,17 @@ class Engine(Protocol):
     ``family`` is what its expectations are filed under: ``qemu``, ``qemu+kvm``, ``bochs``, ``kvm``, ``xen``.
     """
 
-    name: str
-    family: str
-    version: str
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def family(self) -> str:
+        """What its expectations are filed under."""
+
+    @property
+    def version(self) -> str:
+        """Its exact version."""
 
     @property
     def default_cpus(self) -> tuple[str, ...]:
