@@ -165,10 +165,10 @@ def _make(system: System, home: Path, descriptors: Mapping[str, int]) -> None:
                 time.sleep(0.02)
         shutil.rmtree(home, ignore_errors=True)
         draft.rename(home)
+    except DeadlineExceeded as error:
+        raise EngineError(f"{system.name} does not come up: {error.what}") from error
     except OSError as error:
-        raise EngineError(
-            f"{system.name}: its state cannot be kept: {error}", f"is there room in {folder()}?"
-        ) from error
+        raise EngineError(f"{system.name}: its state cannot be kept: {error}", f"is there room in {home}?") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     _prune(home.parent)
