@@ -62,8 +62,8 @@ def fetch(names: tuple[str, ...], update: bool, check: bool) -> None:
             failures: dict[str, SvmconfError] = {}
         except store.FetchFailed as error:
             failures = error.failures
-    for failure in failures.values():
-        click.echo(f"svmconf: {failure.what}", err=True)
+    for name, failure in failures.items():
+        click.echo(f"svmconf: {name}: {failure.what}", err=True)
         if failure.hint:
             click.echo(f"         way out: {failure.hint}", err=True)
     click.echo(f"{display.ready} ready, {len(failures)} failed{': ' if failures else ''}{', '.join(failures)}")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.engines.store import cache
-from harness.engines.store.errors import MAKE_ROOM, FetchError
+from harness.engines.store.errors import FetchError, NoRoom
 from harness.engines.store.lock import Package
 from harness.engines.store.process import Done, Tick, found, run
 
@@ -77,6 +77,8 @@ class Apt:
         Not by ``apt-get download``: that begins each file anew.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        if not packages:
+            return
         said = self._run("apt-get", "download", "--print-uris", *(package.exact for package in packages)).said
         uris = {file: uri for uri, file in re.findall(r"^'(\S+)' (\S+) ", said, re.M)}
         wanted = ((uris[p.file], str(folder / p.file), f"SHA256:{p.sha256}") for p in packages if p.file in uris)
@@ -100,7 +102,7 @@ class Apt:
         if done.status in allowed:
             return done
         if done.disk_full:
-            raise FetchError(f"the disk is full: {done.complaint}", MAKE_ROOM)
+            raise NoRoom(cache.folder())
         raise FetchError(f"{program} {arguments[0]} for {self.suites[-1]} fails: {done.complaint}", _NETWORK)
 
     def _configure(self, sources: str) -> None:

@@ -85,6 +85,7 @@ def draft(name: str) -> Iterator[Path]:
     drafts = folder() / "drafts"
     drafts.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(prefix=f"{name}=", dir=drafts))
+    made.chmod(0o755)  # others may use a cache that is shared
     try:
         yield made
     finally:
@@ -150,6 +151,7 @@ def write(path: Path, content: str) -> None:
     try:
         with os.fdopen(handle, "w") as file:
             file.write(content)
+            os.fchmod(handle, 0o644)
         Path(made).replace(path)
     except BaseException:
         Path(made).unlink(missing_ok=True)

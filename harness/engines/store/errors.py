@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness.errors import EngineError, SvmconfError
 
-MAKE_ROOM = "make room, or move the cache with SVMCONF_CACHE; what is downloaded is kept"
 DO_WITHOUT = "svmconf engines add NAME --binary PATH takes any QEMU or Bochs that you have"
 
 
@@ -16,15 +17,25 @@ class FetchError(EngineError):
     """A component could not be fetched."""
 
 
+class NoRoom(FetchError):
+    """The disk is full."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(
+            f"no room left in {place}",
+            "make room, or move the cache with SVMCONF_CACHE=DIR; the same command goes on where this one was",
+        )
+
+
 class Stopped(FetchError):
     """Somebody asked to stop."""
 
 
 class FetchFailed(EngineError):
-    """Some components could not be fetched; ``failures`` has the error of each. All others are there."""
+    """Some components could not be fetched; ``failures`` has the error of each by name. All others are there."""
 
     def __init__(self, failures: dict[str, SvmconfError]) -> None:
-        first = next(iter(failures.values()))
-        more = f"; nor {', '.join(list(failures)[1:])}" if len(failures) > 1 else ""
-        super().__init__(first.what + more, first.hint)
+        name, first = next(iter(failures.items()))
+        more = f"; nor could {', '.join(list(failures)[1:])} be fetched" if len(failures) > 1 else ""
+        super().__init__(f"{name}: {first.what}{more}", first.hint)
         self.failures = failures

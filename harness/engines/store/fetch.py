@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import platform
 import shutil
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.engines.store import cache, keep, lock, programs, trial
 from harness.engines.store.apt import Apt
-from harness.engines.store.errors import DO_WITHOUT, MAKE_ROOM, FetchError
+from harness.engines.store.errors import DO_WITHOUT, FetchError, NoRoom
 from harness.engines.store.lock import Locked, Package
 from harness.engines.store.process import found, run
 from harness.engines.store.recipes import Recipe, recipes
@@ -71,8 +72,10 @@ class Fetch:
                     self._bring(locked)
                 shutil.rmtree(self.downloads, ignore_errors=True)
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise NoRoom(cache.folder()) from error
             where = f": {error.filename}" if error.filename else ""
-            raise FetchError(f"{self.name}: {error.strerror}{where}", MAKE_ROOM) from error
+            raise FetchError(f"{error.strerror}{where}", "SVMCONF_CACHE=DIR moves the cache") from error
         self._tell("ready")
 
     def _tell(self, stage: str, done: int = 0, total: int = 0) -> None:
@@ -87,12 +90,12 @@ class Fetch:
     def _locked(self) -> Locked:
         locked = lock.read().get(self.name)
         if locked is None:
-            raise FetchError(f"{self.name} is not in the lock file", f"svmconf engines fetch {self.name} --update")
+            raise FetchError("not in the lock file", f"svmconf engines fetch {self.name} --update")
         return locked
 
     def _bring(self, locked: Locked) -> None:
         if platform.machine() != "x86_64":
-            raise FetchError(f"{self.name}: Debian's amd64 packages do not run on {platform.machine()}", DO_WITHOUT)
+            raise FetchError(f"Debian's amd64 packages do not run on {platform.machine()}", DO_WITHOUT)
         self._download(locked.packages)
         with cache.draft(self.name) as draft:
             unpacked, root = self._unpack(locked.packages, draft / "all"), draft / "root"
@@ -122,7 +125,7 @@ class Fetch:
                 if since or self.stop.is_set():
                     raise
         if missing := self._missing(packages):
-            raise self._is_gone(gone) if gone else FetchError(f"{self.name}: {missing[0].file} did not arrive whole")
+            raise self._is_gone(gone) if gone else FetchError(f"{missing[0].file} did not arrive whole")
 
     def _missing(self, packages: Sequence[Package]) -> list[Package]:
         """Which are not there, or not whole; a file of full size but with other content is removed."""
@@ -153,13 +156,14 @@ class Fetch:
         return sorted(gone, key=lambda package: package.name not in self.recipe.packages)
 
     def _is_gone(self, gone: Sequence[Package]) -> FetchError:
-        one, more = gone[0], f"; {len(gone) - 1} other packages moved on too" if len(gone) > 1 else ""
-        others = ", ".join(self.apt.versions(one.name)) or "none of that name"
-        what = f"{self.name}: {self.recipe.suite} has no {one.name} {one.version} any more, but: {others}{more}"
+        one, *others = gone
+        now = ", ".join(self.apt.versions(one.name)) or "none of that name"
+        more = f"; gone too: {', '.join(package.name for package in others)}" if others else ""
+        what = f"{self.recipe.suite} has no {one.name} {one.version} any more, it has: {now}{more}"
         return FetchError(what, f"svmconf engines fetch {self.name} --update takes that and notes it in the lock file")
 
     def _is_another(self, package: Package) -> FetchError:
-        what = f"{self.name}: the mirror's {package.file} has another checksum than the lock file names"
+        what = f"the mirror's {package.file} has another checksum than the lock file names"
         return FetchError(what, f"if you trust the mirror: svmconf engines fetch {self.name} --update")
 
     def _unpack(self, packages: Sequence[Package], folder: Path) -> Path:
@@ -177,9 +181,9 @@ class Fetch:
         command = [found("dpkg-deb"), action, str(self.downloads / package.file), *arguments]
         done = run(command, Deadline.after(_UNPACK_SECONDS), stop=self.stop)
         if done.disk_full:
-            raise FetchError(f"the disk is full: {done.complaint}", MAKE_ROOM)
+            raise NoRoom(cache.folder())
         if done.status:
-            raise FetchError(f"{self.name}: dpkg-deb {action} {package.file} fails: {done.complaint}")
+            raise FetchError(f"dpkg-deb {action} {package.file} fails: {done.complaint}")
         return done.said
 
     def _try(self, root: Path, locked: Locked) -> str:
@@ -208,7 +212,7 @@ class Fetch:
         with cache.draft(self.name) as draft:
             owners = {owner[path] for path in keep.needed(self._unpack(packages, draft / "all"), self.recipe.kept)}
         if not owners:
-            raise FetchError(f"{self.name}: its packages hold nothing of what its recipe keeps")
+            raise FetchError("its packages hold nothing of what its recipe keeps")
         locked = Locked(suite=self.recipe.suite, version=version, packages=tuple(p for p in packages if p in owners))
         lock.write(self.name, locked)
         return locked

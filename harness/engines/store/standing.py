@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from harness.engines.store import added, cache, lock
+from harness.engines.store.lock import Locked
 from harness.engines.store.recipes import Recipe, recipes
 
 
@@ -70,9 +71,15 @@ def _own(name: str, recipe: Recipe, thorough: bool) -> Installed:
     if fault := best.fault(thorough):
         return known.model_copy(update={"state": State.DAMAGED, "detail": fault})
     if best.stamp.digest != digest:
-        now = f"the lock file names {locked.version}" if locked else "no longer in the lock file"
-        return known.model_copy(update={"state": State.OLD, "detail": now})
+        return known.model_copy(update={"state": State.OLD, "detail": _now(locked, best.stamp.version)})
     return known
+
+
+def _now(locked: Locked | None, here: str) -> str:
+    """What the lock file names instead of the version that is here."""
+    if locked is None:
+        return "not in the lock file"
+    return "the lock file names other packages" if locked.version in here else f"the lock file names {locked.version}"
 
 
 def _added(one: added.Added) -> Installed:

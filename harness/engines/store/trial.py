@@ -41,7 +41,7 @@ def boots(runnable: Runnable, folder: Path, stop: threading.Event | None = None)
     if _WORD.decode() not in done.said:
         log = folder / "bochs.log"
         words = (log.read_text(errors="replace") if log.is_file() else done.said).strip().splitlines()
-        raise EngineError(f"{runnable.name} does not boot: {words[-1] if words else f'exit status {done.status}'}")
+        raise EngineError(f"it does not boot: {words[-1] if words else f'exit status {done.status}'}")
 
 
 def _qemu(_runnable: Runnable, _folder: Path, disk: Path) -> list[str]:
