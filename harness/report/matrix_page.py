@@ -54,13 +54,12 @@ _LEGEND = {
 
 def _chips(cell: Cell) -> list[tuple[str, str, str]]:
     """Class, short text and whole text of what a cell says beside its verdicts."""
-    chips = []
-    by_how: dict[str, list[Told]] = {}
+    by_about: dict[tuple[str, str], list[Told]] = {}
     for one in cell.told:
-        by_how.setdefault(one.how, []).append(one)
-    for how, ones in by_how.items():
-        more = f" +{len(ones) - 1}" if len(ones) > 1 else ""
-        chips.append((how.replace(" ", "-"), f"{ones[0].what} {how}{more}", "; ".join(map(str, ones))))
+        by_about.setdefault((one.about, one.how), []).append(one)
+    chips = [
+        (how.replace(" ", "-"), f"{about} {how}", "; ".join(map(str, ones))) for (about, how), ones in by_about.items()
+    ]
     if cell.answered:
         chips.append(("by", f"by {', '.join(cell.answered)}", f"answered by {', '.join(cell.answered)}"))
     return chips

@@ -8,17 +8,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.ledger import Verdict
+from harness.ledger import Entry, Verdict
 from harness.report.matrix import WORST_FIRST, Matrix, Row
 from harness.report.style import STYLE
 
 _ROWS_SHOWN = 30
 _NAMED = 3
+_GAP = 2
 
 
 def show(matrix: Matrix, console: Console) -> None:
     """Print engines with their counts, and the rows that are news."""
-    console.print(_engines(matrix))
+    console.print(_engines(matrix, console.width))
     news = [row for row in matrix.rows if row.differs or not row.good]
     for row in news[:_ROWS_SHOWN]:
         console.print(_head(row), no_wrap=True, overflow="ellipsis")
@@ -30,13 +31,15 @@ def show(matrix: Matrix, console: Console) -> None:
     console.print(f"{len(matrix.rows)} requirements on {len(matrix.columns)} engines: they differ in {differ}")
 
 
-def _engines(matrix: Matrix) -> Table:
+def _engines(matrix: Matrix, width: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     used = [verdict for verdict in reversed(WORST_FIRST) if any(verdict in column.counts for column in matrix.columns)]
-    table.add_column("engine", no_wrap=True, min_width=max(len(column.name) for column in matrix.columns))
+    names = max(len(column.name) for column in matrix.columns)
+    rest = max(20, width - names - sum(len(verdict) + _GAP for verdict in used) - _GAP)  # a line each
+    table.add_column("engine", width=names)
     for verdict in used:
-        table.add_column(verdict, justify="right", style=STYLE[verdict], no_wrap=True, min_width=len(verdict))
-    table.add_column("version", no_wrap=True, overflow="ellipsis")
+        table.add_column(verdict, justify="right", style=STYLE[verdict], width=len(verdict))
+    table.add_column("version", width=rest, no_wrap=True, overflow="ellipsis")
     for column in matrix.columns:
         counts = [str(column.counts.get(verdict, "")) for verdict in used]
         about = Text(f"not here: {column.unavailable}", style="yellow") if column.unavailable else Text(column.version)
@@ -62,5 +65,11 @@ def _groups(row: Row, matrix: Matrix) -> Iterator[Text]:
         if cell.odd:
             text.append(" (odd)", style="bold")
         if verdict is not Verdict.PASS and worst.reason:
-            text.append(f": {worst.reason.splitlines()[0]}")
+            text.append(f": {_short(worst).removeprefix(f'{row.id}: ')}")
         yield text
+
+
+def _short(entry: Entry) -> str:
+    """The first line of why; of a known deviation without cause and link, which the reports have."""
+    first = entry.reason.splitlines()[0]
+    return first.partition(" (")[0] if entry.verdict is Verdict.EXPECTED_FAIL else first

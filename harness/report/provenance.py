@@ -23,9 +23,10 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True)
 class Told:
-    """What software was told: ``SVMDIS``, ``no SVML``; and how."""
+    """What software was told: ``SVMDIS and LOCK``, ``no SVML``; what that is about: ``SVMDIS``, ``SVML``; and how."""
 
     what: str
+    about: str
     how: Origin
 
     def __str__(self) -> str:
@@ -40,7 +41,7 @@ def told(evidence: Evidence) -> tuple[Told, ...]:
     lies = [event for event in seen.trace if event.tampered]
     return tuple(
         Told(
-            called(fault),
+            *_called(fault),
             Origin.REAL
             if fault in seen.arranged
             else Origin.INJECTED
@@ -58,15 +59,13 @@ def answered(evidence: Evidence) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.answered_by for one in (*steps, *events) if one.answered_by))
 
 
-def called(fault: Fault) -> str:
-    """A fault in the manual's words: ``SVMDIS``, ``no SVML``, ``VM_CR = LOCK``; else in our own."""
+def _called(fault: Fault) -> tuple[str, str]:
+    """A fault in the manual's words, at length and in one; where we have none, in our own."""
     on, off = next(iter(fault.force.values()), (0, 0))
-    if fault.skip:
-        return str(fault)
-    if fault.insn is Insn.RDMSR and fault.select == Msr.VM_CR:
+    if fault.insn is Insn.RDMSR and fault.select == Msr.VM_CR and not fault.skip:
         if on & VmCr.SVMDIS:
-            return "SVMDIS and LOCK" if on & VmCr.LOCK else "SVMDIS"
-        return f"VM_CR = {VmCr(on).name or f'{on:#x}'}" if on else "VM_CR = 0"
+            return "SVMDIS and LOCK" if on & VmCr.LOCK else "SVMDIS", "SVMDIS"
+        return f"VM_CR = {VmCr(on).name or f'{on:#x}'}" if on else "VM_CR = 0", "VM_CR"
     if fault.insn is Insn.CPUID and fault.select == CPUID_SVM and (on | off) == SVML:
-        return "SVML" if on else "no SVML"
-    return str(fault)
+        return "SVML" if on else "no SVML", "SVML"
+    return str(fault), str(fault.insn).upper()
