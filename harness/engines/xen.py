@@ -1,0 +1,157 @@
+"""Xen inside TCG: nested SVM as Xen offers it to a domain, on any machine (:mod:`harness.machine.xen`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from harness import paths
+from harness.boot import Boot
+from harness.engines import store
+from harness.engines.base import Console, CpuModel
+from harness.engines.collect import observe, watch_program
+from harness.engines.store.recipes import recipes
+from harness.errors import SvmconfError
+from harness.hypervisors.manifest import Manifest
+from harness.lab.program import Program, Seen
+from harness.machine.base import Point
+from harness.machine.handoff import multiboot1
+from harness.machine.image import Image
+from harness.machine.xen.dom0 import Domain
+from harness.machine.xen.layer import Layer, Refused
+from harness.machine.xen.machine import XenMachine
+from harness.observation import Observation
+
+PROBE_IMAGE = paths.IMAGES / "probe.elf"
+_MODEL = "EPYC"
+_MEMORY = 128
+"""MiB of a domain, unless a manifest asks for more: one kept state serves most cases."""
+
+
+class Xen:
+    """A Xen of some version in L0's QEMU, by its name in the engine store (``xen-4.17``)."""
+
+    family = "xen"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        needs = {part.partition("-")[0]: part for part in recipes().of(name).needs}
+        self._xen = store.tree(name)
+        self._qemu = store.runnable(needs["qemu"])
+        self._kernel = store.tree(needs["linux"])
+        self._busybox = store.tree(needs["busybox"])
+        self.version = f"{self._xen.version} (dom0 Linux {self._kernel.version}; L0 QEMU {self._qemu.version})"
+
+    @property
+    def description(self) -> str:
+        """One line: what it is and why it was chosen."""
+        nested = "nested SVM of a PVH domain" if self._refusal is None else f"no nested SVM: {self._refusal}"
+        return f"Xen {self._xen.version} inside QEMU {self._qemu.version}, TCG: {nested}"
+
+    @property
+    def default_cpus(self) -> tuple[str, ...]:
+        """The one that there is; ``EPYC,-npt`` can be asked for."""
+        return (_MODEL,)
+
+    @property
+    def foreign_cpus(self) -> tuple[str, ...]:
+        """None: TCG has no VMX, so Xen has no such domains on a processor of Intel's."""
+        return ()
+
+    def lacks(self, boot: Boot) -> str:
+        """L0's debugger sees and changes everything."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing runs between boots."""
+
+    # CPU models
+
+    def cpu_models(self) -> dict[str, CpuModel]:
+        """What a domain is offered on L0's EPYC."""
+        nested = self._refusal is None
+        model = CpuModel(name=_MODEL, vendor="AuthenticAMD", long_mode=True, svm=nested, npt=nested)
+        return {_MODEL: model}
+
+    def cpu(self, spec: str) -> CpuModel:
+        """``EPYC``, ``EPYC,-svm`` (a domain without nestedhvm) or ``EPYC,-npt`` (its CPUID shows no nested paging)."""
+        name, *changes = spec.split(",")
+        models = self.cpu_models()
+        if name not in models:
+            raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(models)}")
+        bits: dict[str, object] = {}
+        for change in changes:
+            if change[1:] not in ("svm", "npt") or change[:1] not in ("+", "-"):
+                raise SvmconfError(f"{self.name} cannot change {change!r}", "it knows -svm and -npt")
+            bits[change[1:]] = change[0] == "+"
+        if bits.get("svm") and self._refusal is not None:
+            raise SvmconfError(self._refusal)
+        return models[name].model_copy(update={"name": spec} | bits)
+
+    @cached_property
+    def _refusal(self) -> str | None:
+        """Why this Xen offers no nested SVM here, in xl's words; asked of it once, then remembered with the states."""
+        try:
+            self._layer(_MEMORY, svm=True, npt=True).state()
+        except Refused as refused:
+            return refused.what
+        return None
+
+    def _layer(self, memory: int, *, svm: bool, npt: bool) -> Layer:
+        # MONITOR makes dom0 idle in a way that TCG spins on; SMAP is broken for Xen's dom0 on QEMU 7.2.
+        smap = ",-smap" if self._qemu.version.startswith("7.") else ""
+        return Layer(
+            name=self.name,
+            qemu=self._qemu,
+            xen=self._xen,
+            kernel=self._kernel,
+            busybox=self._busybox,
+            cpu=f"{_MODEL},+svm,+npt,-monitor{smap}",
+            domain=Domain(memory, svm, npt),
+        )
+
+    # Booting
+
+    def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
+        """Boot a hypervisor and bring back all that was seen."""
+        image = Image.load(manifest.image)
+        memory, seconds = max(_MEMORY, manifest.memory), boot.seconds or manifest.seconds
+        with self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder) as machine:
+            seen = observe(machine, image, manifest, boot, Point.HARDWARE)
+        return seen.model_copy(update=self._who(cpu))
+
+    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
+        """Let the probe execute a program."""
+        copy = folder / "program.elf"
+        image = program.into(Image.load(PROBE_IMAGE), copy)
+        try:
+            with self._machine(image, "", cpu, _MEMORY, program.seconds, folder) as machine:
+                seen = watch_program(machine, image, program)
+        finally:
+            copy.unlink(missing_ok=True)
+        return seen.model_copy(update=self._who(cpu))
+
+    def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
+        """There is none: a domain is set going by the harness, not by a command line."""
+        raise SvmconfError(f"{self.name} has no live console", "svmconf shell --engine qemu-10.0")
+
+    def _who(self, cpu: str) -> dict[str, object]:
+        layers = [
+            "L2 what the domain runs",
+            f"L1 Xen {self._xen.version}: answers what it intercepts",
+            f"L0 QEMU {self._qemu.version}, TCG: answers the rest",
+        ]
+        return {"engine": self.name, "engine_version": self.version, "cpu": cpu, "layers": layers}
+
+    @contextmanager
+    def _machine(
+        self, image: Image, cmdline: str, cpu: str, memory: int, seconds: float, folder: Path
+    ) -> Iterator[XenMachine]:
+        model = self.cpu(cpu)
+        layer = self._layer(memory, svm=model.svm, npt=model.npt)
+        with XenMachine(layer, multiboot1(image, cmdline, memory), folder, seconds) as machine:
+            (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
+            yield machine
