@@ -21,9 +21,12 @@ _COMMANDS = {
     "build": "build the hypervisor and the probe",
     "matrix": "run cases on a row of engines and show where they differ",
     "merge": "put the ledgers of shards, or of several runs, together",
+    "resume": "finish a run that was killed",
+    "verify": "check that a published run is complete and unaltered",
     "judge": "judge again what a run recorded, without booting anything",
     "audit": "tell whether every case can turn red, from recorded observations",
     "coverage": "tell how much of the manual the suite covers",
+    "expectations": "check the known deviations of engines, or rewrite them from a ledger",
     "bench": "measure what the harness adds, and VMRUN round trips",
 }
 

@@ -6,6 +6,7 @@ run that was killed leaves readable parts.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -63,6 +64,20 @@ class EngineLine(BaseModel):
     models: dict[str, CpuModel] = {}
 
 
+class Asked(BaseModel):
+    """The options that a run was started with, as pytest's command line had them: what it takes to finish it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    engine: str
+    cpu: str = ""
+    hypervisor: str
+    defect: str = ""
+    keyword: str = ""
+    marks: str = ""
+    shard: str = ""
+
+
 class Header(_Line):
     """The first line: what ran, with what, where.
 
@@ -84,6 +99,7 @@ class Header(_Line):
     engines: list[EngineLine]
     unavailable: dict[str, str] = {}
     shards: list[str] = []
+    asked: Asked | None = None
 
     @property
     def several(self) -> bool:
@@ -149,8 +165,21 @@ class Entry(_Line):
         return f"{self.cpu} {self.variant}".strip()
 
 
-Line = Header | Plan | Evidence | Entry
+class Seal(_Line):
+    """The last line of a whole ledger: what stands before it, so that a change to it can be told."""
+
+    line: Literal["seal"] = "seal"
+    sha256: str
+    lines: int
+
+
+Line = Header | Plan | Evidence | Entry | Seal
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line")])
+
+
+def schema() -> dict[str, object]:
+    """The JSON schema of a line; ``docs/ledger.schema.json`` is this, and a test holds it to that."""
+    return _LINE.json_schema(mode="serialization")
 
 
 class Ledger(BaseModel):
@@ -221,20 +250,38 @@ def settle(ledger: Ledger, folder: Path) -> None:
     """Write the whole ledger, ``ledger.jsonl``; only then are the parts removed."""
     place = folder / "ledger.draft"
     place.unlink(missing_ok=True)
-    draft = Writer(place)
     plan = Plan(cases=ledger.planned, elsewhere=ledger.elsewhere)
     lines: list[Line] = [ledger.header, plan, *ledger.evidence.values(), *ledger.entries]
+    digest = hashlib.sha256()
     try:
-        for line in lines:
-            draft.write(line)
-    except SvmconfError:
-        place.unlink()
-        raise
-    finally:
-        draft.close()
-    place.replace(folder / "ledger.jsonl")
+        with place.open("wb") as draft:
+            for line in lines:
+                data = line.model_dump_json().encode() + b"\n"
+                digest.update(data)
+                draft.write(data)
+            seal = Seal(sha256=digest.hexdigest(), lines=len(lines))
+            draft.write(seal.model_dump_json().encode() + b"\n")
+            draft.flush()
+            os.fsync(draft.fileno())
+        place.replace(folder / "ledger.jsonl")
+    except OSError as error:
+        place.unlink(missing_ok=True)
+        raise SvmconfError(f"cannot write the ledger {place}: {error.strerror}") from error
     for part in folder.glob("ledger-*.jsonl"):
         part.unlink()
+
+
+def reopen(folder: Path) -> None:
+    """Make what a run has written so far parts of it again, under names that no worker will write to."""
+    written = [*sorted(folder.glob("ledger-*.jsonl")), folder / "ledger.jsonl"]
+    for number, part in enumerate(part for part in written if part.exists()):
+        part.replace(folder / f"ledger-0-before-{number}-{part.stem}.jsonl")
+
+
+def done(folder: Path) -> set[str]:
+    """The cases of an unfinished run that have a verdict."""
+    ledger = gather(folder)
+    return {entry.case for entry in ledger.entries if not entry.lost} if ledger is not None else set()
 
 
 def merge(folder: Path) -> Ledger | None:
@@ -302,7 +349,7 @@ def _assemble(lines: Iterable[Line]) -> Ledger | None:
             elsewhere.update(line.elsewhere)
         elif isinstance(line, Evidence):
             evidence[line.id] = line
-        else:
+        elif isinstance(line, Entry) and not line.lost:
             entries[line.case] = line
     if header is None:
         return None

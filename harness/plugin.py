@@ -59,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--defect", default="", help="build our hypervisor with this seeded defect")
     group.addoption("--replay", default="", metavar="LEDGER", help="judge what this ledger holds, without booting")
     group.addoption("--shard", default="", metavar="I/N", help="only part I of N, split by a hash of the test's id")
+    group.addoption("--unfinished", action="store_true", help="only what the run of --run-name has no verdict for")
     group.addoption("--run-name", default="", help="the run's folder (default: the time)")
     group.addoption("--out", default=str(paths.OUT), help="folder for runs (default: reports/out)")
 
@@ -128,6 +129,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Check every case, let ``-k`` and the like choose among them, and keep this shard's."""
     _check(config, items)
     yield
+    if config.option.unfinished:
+        done = ledger.done(config.stash[_RUN].folder)
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
+        items[:] = [item for item in items if item.nodeid not in done]
     shard = config.stash[_RUN].shard
     if shard is not None:
         others = [item for item in items if not shard.holds(item.nodeid)]
@@ -182,10 +187,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if (planned or elsewhere) and not session.config.option.collectonly:
         try:
             writer = _writer(session.config)
-            writer.write(session.config.stash[_RUN].header())
+            writer.write(_header(session.config))
             writer.write(ledger.Plan(cases=sorted(planned), elsewhere=elsewhere))
         except SvmconfError as error:
             raise pytest.UsageError(str(error)) from error
+
+
+def _header(config: pytest.Config) -> ledger.Header:
+    option = config.option
+    asked = ledger.Asked(
+        engine=option.engine,
+        cpu=option.cpu,
+        hypervisor=option.hypervisor,
+        defect=option.defect,
+        keyword=option.keyword,
+        marks=option.markexpr,
+        shard=option.shard,
+    )
+    return config.stash[_RUN].header().model_copy(update={"asked": asked})
 
 
 # Running
