@@ -30,10 +30,20 @@ def die_with(parent: int) -> None:
 
 
 class Child:
-    """A running child process; ``command`` is what was run, ``log`` the file with its stdout and stderr."""
+    """A running child process; ``command`` is what was run, ``log`` the file with its stdout and stderr.
+
+    ``stdin`` and ``stdout`` are descriptors for a program that is talked with; its stderr still goes to ``log``.
+    """
 
     def __init__(
-        self, command: Sequence[str], log: Path, *, pass_fds: Sequence[int] = (), env: dict[str, str] | None = None
+        self,
+        command: Sequence[str],
+        log: Path,
+        *,
+        pass_fds: Sequence[int] = (),
+        env: dict[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int | None = None,
     ) -> None:
         self.command = list(command)
         self.log = log
@@ -42,9 +52,9 @@ class Child:
             try:
                 self._process = subprocess.Popen(
                     self.command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
+                    stdin=stdin,
+                    stdout=output if stdout is None else stdout,
+                    stderr=output,
                     pass_fds=pass_fds,
                     env=env,
                     start_new_session=True,
