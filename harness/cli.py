@@ -27,6 +27,7 @@ _COMMANDS = {
     "audit": "tell whether every case can turn red, from recorded observations",
     "coverage": "tell how much of the manual the suite covers",
     "expectations": "check the known deviations of engines, or rewrite them from a ledger",
+    "spec": "show a requirement of the manual in full, or find some",
     "bench": "measure what the harness adds, and VMRUN round trips",
 }
 
