@@ -1,0 +1,215 @@
+"""Bochs: knows its processor models, starts machines without a BIOS, watches through its debugger."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import platformdirs
+from pydantic import TypeAdapter
+
+from harness import paths
+from harness.boot import Boot, Fault, Insn
+from harness.deadline import Deadline
+from harness.engines import store
+from harness.engines.base import Console, CpuModel
+from harness.engines.collect import observe, watch_program
+from harness.engines.store.process import run
+from harness.errors import EngineError, SvmconfError
+from harness.hypervisors.manifest import Manifest
+from harness.lab.program import Program, Seen
+from harness.machine.base import Point
+from harness.machine.bochs import processors
+from harness.machine.bochs.machine import BochsMachine, Setup
+from harness.machine.bochs.processors import Processor
+from harness.machine.bochs.rom import Preset, rom
+from harness.machine.handoff import multiboot1
+from harness.machine.image import Image
+from harness.msr import Msr, VmCr
+from harness.observation import Observation
+
+_PROBE = paths.IMAGES / "probe.elf"
+_PROBE_MEMORY = 64
+_PROCESSORS = TypeAdapter(dict[str, Processor])
+_NEWER = (3, 0)
+"""Since then it has VM_CR, can take features from a model, and has room for a ROM of 4 MiB rather than 2."""
+
+_VM_CR_BITS = int(VmCr.DPD | VmCr.R_INIT | VmCr.DIS_A20M | VmCr.LOCK | VmCr.SVMDIS)
+
+
+class Bochs:
+    """A Bochs of the engine store. Raises :class:`harness.errors.EngineError` when it is not there."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.family = "bochs"
+        self._runnable = store.runnable(name)
+        self.version = self._runnable.version
+        numbers = re.match(r"(\d+)\.(\d+)", self.version)
+        if numbers is None:
+            raise EngineError(f"{name} has no version that we know: {self.version!r}")
+        self._release = int(numbers[1]), int(numbers[2])
+
+    @property
+    def description(self) -> str:
+        """One line: what it is."""
+        return f"Bochs {self.version}"
+
+    @property
+    def default_cpus(self) -> tuple[str, ...]:
+        """One model with nested paging, and the one with SVM but without."""
+        return ("ryzen", "turion64_tyler")
+
+    @property
+    def foreign_cpus(self) -> tuple[str, ...]:
+        """Two of Intel's."""
+        return ("core2_penryn_t9600", "corei7_haswell_4770")
+
+    @property
+    def without_svm(self) -> tuple[str, ...]:
+        """AMD models that never had SVM."""
+        return ("athlon64_clawhammer",)
+
+    def lacks(self, boot: Boot) -> str:
+        """It can watch a page, and inject any fault."""
+        return ""
+
+    def close(self) -> None:
+        """Nothing runs between boots."""
+
+    # Processor models
+
+    def cpu_models(self) -> dict[str, CpuModel]:
+        """Its 64-bit models by name; asked of the engine once and remembered."""
+        return {name: _model(name, processor) for name, processor in self._processors.items()}
+
+    def cpu(self, spec: str) -> CpuModel:
+        """The model behind ``ryzen`` or ``ryzen,-svm``; raise :class:`SvmconfError` when it cannot be had.
+
+        SVM can be taken from a model since Bochs 3.0; nothing else can be taken or added.
+        """
+        name, *changes = spec.split(",")
+        if name not in self._processors:
+            raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(self._processors)}")
+        model = _model(spec, self._processors[name])
+        for change in changes:
+            feature, wanted = change[1:], change[0] == "+"
+            if feature == "svm" and model.svm and not wanted and self._release >= _NEWER:
+                model = model.model_copy(update={"svm": False, "npt": False})
+            elif feature not in ("svm", "npt") or getattr(model, feature) != wanted:
+                raise SvmconfError(
+                    f"{self.name} cannot make {change!r} of {name!r}",
+                    f"without SVM by nature: {', '.join(self.without_svm)}; without nested paging: turion64_tyler",
+                )
+        return model
+
+    @cached_property
+    def _processors(self) -> dict[str, Processor]:
+        binary = Path(self._runnable.argv[-1])
+        stat = binary.stat()
+        key = hashlib.sha256(f"1 {binary} {stat.st_mtime_ns} {stat.st_size} bochs".encode())
+        base = Path(os.environ.get("SVMCONF_CACHE") or platformdirs.user_cache_dir("svmconf"))
+        cache = base / f"cpu-models-{key.hexdigest()[:16]}.json"
+        if cache.is_file():
+            return _PROCESSORS.validate_json(cache.read_bytes())
+        processors = self._ask_processors()
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkstemp(dir=cache.parent)[1])
+        draft.write_bytes(_PROCESSORS.dump_json(processors))
+        draft.replace(cache)
+        return processors
+
+    def _ask_processors(self) -> dict[str, Processor]:
+        argv, env = self._runnable.argv, self._runnable.env
+        listed = processors.names(run([*argv, "--help", "cpu"], Deadline.after(30), env).said)
+        with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
+            asked = {name: processors.ask(self._setup(name, 32, b""), Path(folder)) for name in sorted(listed)}
+        if not any(asked.values()):
+            raise EngineError(
+                f"{argv[-1]} starts with none of its processor models",
+                "Bochs needs its own debugger (--enable-debugger) and the display library `term`",
+            )
+        return {name: processor for name, processor in asked.items() if processor and processor.long_mode}
+
+    # Booting
+
+    def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
+        """Boot a hypervisor and bring back all that was seen."""
+        image = Image.load(manifest.image)
+        model = self.cpu(cpu)
+        presets = [preset for fault in boot.faults if (preset := self._preset(fault, model))]
+        real = tuple(fault for fault in boot.faults if self._preset(fault, model) or self._agrees(fault, model))
+        lies = boot.model_copy(update={"faults": tuple(fault for fault in boot.faults if fault not in real)})
+        seconds = boot.seconds or manifest.seconds
+        with self._machine(
+            image, manifest.command_line(boot), cpu, manifest.memory, seconds, folder, presets
+        ) as machine:
+            seen = observe(machine, image, manifest, lies, Point.HARDWARE)
+        told = {"engine": self.name, "engine_version": self.version, "cpu": cpu, "boot": boot, "arranged": real}
+        return seen.model_copy(update=told)
+
+    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
+        """Let the probe execute a program."""
+        copy = folder / "program.elf"
+        try:
+            image = program.into(Image.load(_PROBE), copy)
+            with self._machine(image, "", cpu, _PROBE_MEMORY, program.seconds, folder) as machine:
+                seen = watch_program(machine, image, program)
+        finally:
+            copy.unlink(missing_ok=True)
+        return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
+
+    def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
+        """It has none."""
+        raise SvmconfError(
+            f"{self.name} has no live console: its debugger has the terminal",
+            "svmconf run keeps console and engine.log; for a console take a QEMU",
+        )
+
+    def _preset(self, fault: Fault, model: CpuModel) -> Preset | None:
+        """What our firmware must write so that the fault is none: a whole VM_CR. ``None`` when that does not do it."""
+        on, off = fault.force.get("rax", (0, 0))
+        of_vm_cr = fault.insn is Insn.RDMSR and fault.select == Msr.VM_CR and set(fault.force) == {"rax"}
+        whole = on | off == 0xFFFF_FFFF and not on & off and not on & ~_VM_CR_BITS
+        if self._release < _NEWER or not model.svm or not of_vm_cr or not whole or fault.skip or fault.spare:
+            return None
+        return Preset(Msr.VM_CR, on)
+
+    def _agrees(self, fault: Fault, model: CpuModel) -> bool:
+        """Whether the processor does by itself what the fault is about."""
+        return model.name in self._processors and self._processors[model.name].agrees(fault)
+
+    @contextmanager
+    def _machine(
+        self,
+        image: Image,
+        cmdline: str,
+        cpu: str,
+        memory: int,
+        seconds: float,
+        folder: Path,
+        presets: Sequence[Preset] = (),
+    ) -> Iterator[BochsMachine]:
+        content = rom(multiboot1(image, cmdline, memory), presets, (4 if self._release >= _NEWER else 2) << 20)
+        with BochsMachine(self._setup(cpu, memory, content), folder, Deadline.after(seconds)) as machine:
+            (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
+            yield machine
+
+    def _setup(self, cpu: str, memory: int, content: bytes) -> Setup:
+        it = self._runnable
+        name, *changes = cpu.split(",")
+        without = tuple(change[1:] for change in changes if change[0] == "-" and self._processors[name].svm)
+        return Setup((*it.argv, *it.arguments), it.env, self._release, name, memory, content, without)
+
+
+def _model(name: str, processor: Processor) -> CpuModel:
+    return CpuModel(
+        name=name, vendor=processor.vendor, long_mode=processor.long_mode, svm=processor.svm, npt=processor.npt
+    )

@@ -1,0 +1,64 @@
+"""The configuration file of one machine: what ``bochsrc`` says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_INSTRUCTIONS_A_SECOND = 4_000_000
+"""Of the machine's own time. The faster it thinks it is, the more instructions a byte on the serial port takes."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """One machine. Files are given by path; ``memory`` is in MiB, ``version`` is Bochs' own, such as (3, 1).
+
+    ``without`` are features that the processor model shall lack; Bochs knows how since 3.0.
+    """
+
+    version: tuple[int, int]
+    model: str
+    memory: int
+    rom: str
+    video_rom: str
+    log: str
+    serial: str
+    without: tuple[str, ...] = ()
+
+    @property
+    def can_remove_features(self) -> bool:
+        """Whether a feature can be taken from a processor model."""
+        return self.version >= (3, 0)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What the command line has to say beside the file: 3.0 has its debugger only when asked for."""
+        return ("-debugger", "-q") if self.version >= (3, 0) else ("-q",)
+
+    def __str__(self) -> str:
+        features = f", exclude_features={','.join(self.without)}" if self.without else ""
+        lines = [
+            "config_interface: textconfig",
+            # Of those that need no screen, the one that opens no port. Its terminal is one of its own.
+            'display_library: term, options="hideIPS"',
+            f"romimage: file={self.rom}",
+            f"vgaromimage: file={self.video_rom}",
+            f"megs: {self.memory}",
+            f"cpu: model={self.model}, count=1, ips={_INSTRUCTIONS_A_SECOND}, reset_on_triple_fault=0{features}",
+            "clock: sync=none, time0=1",
+            "pci: enabled=1, chipset=i440fx",
+            "ata0: enabled=0",
+            "ata1: enabled=0",
+            "plugin_ctrl: speaker=0",  # it wants a sound card
+            "port_e9_hack: enabled=1",
+            f"com1: enabled=1, mode=file, dev={self.serial}",
+            f"log: {self.log}",
+            # The processor's panics are answered, so that the machine can still be looked at (see dialogue.py).
+            "panic: action=fatal, cpu0=ask",
+            "error: action=report",
+            "info: action=report",
+            # Writes to ports that no device has, such as the exit port, are told here (see log.py).
+            "debug: action=ignore, unmapped=report",
+        ]
+        if self.version >= (3, 1):
+            lines.append("warn: action=report")
+        return "\n".join(lines) + "\n"
