@@ -17,6 +17,8 @@ from harness import paths
 from harness.errors import BuildError, SvmconfError, ToolMissing
 
 _SOURCES = {".rs", ".toml", ".lock", ".asm", ".inc", ".ld", ".md"}
+_STATIC = {"svmconf-vmm"}
+"""Programs that find no libraries where they run."""
 
 
 class Defect(BaseModel):
@@ -48,8 +50,16 @@ def probe() -> Path:
     return _built("svmconf-probe", "probe", "")
 
 
+def vmm() -> Path:
+    """The virtual machine monitor of the nested engines: a static program for Linux, built if need be."""
+    return _built("svmconf-vmm", "vmm", "")
+
+
 def everything(defective: bool = False) -> list[tuple[str, str, str]]:
-    """What there is to build, as arguments for :func:`built`: package, binary, defect."""
+    """What there is to build, as arguments for :func:`built`: package, binary, defect.
+
+    Not :func:`vmm`, which only nested engines need.
+    """
     builds = [("svmconf-hypervisor", "hypervisor", ""), ("svmconf-probe", "probe", "")]
     return builds + [("svmconf-hypervisor", "hypervisor", name) for name in defects() if defective]
 
@@ -82,6 +92,9 @@ def _target_folder() -> Path:
 def _cargo(package: str, defect: str, log: Path) -> None:
     features = ["--features", f"defect-{defect}"] if defect else []
     command = ["cargo", "build", "--release", "--locked", "--package", package, *features]
+    if package in _STATIC:
+        command[1] = "rustc"  # flags for this program only: for all they would rebuild the images, too
+        command += ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]
     env = {**os.environ, "CARGO_TARGET_DIR": str(_target_folder())}
     try:
         with log.open("wb") as output:

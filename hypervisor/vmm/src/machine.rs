@@ -1,0 +1,327 @@
+//! One virtual machine with one processor: what it is made of, how it runs, why it stops.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use kvm_bindings::{
+    KVM_EXIT_INTERNAL_ERROR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_INJECT_BP, KVM_GUESTDBG_SINGLESTEP,
+    KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP, KVM_MP_STATE_HALTED, kvm_guest_debug, kvm_userspace_memory_region,
+};
+use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
+
+use crate::cpu::{self, named};
+use crate::devices::{Act, Devices};
+use crate::memory::Memory;
+use crate::points::Points;
+use crate::registers::Registers;
+use crate::timer::{self, TICK, Ticking};
+use crate::wire::{End, How, Job};
+
+const TSS_ADDRESS: usize = 0xFFFB_D000;
+const FLAG_INTERRUPT: u64 = 1 << 9;
+const PAGING: u64 = 1 << 31;
+const BREAKPOINT: u32 = 3;
+const SAMPLES: usize = 8;
+const SAMPLE_TICK: Duration = Duration::from_millis(2);
+/// DR7: local enable bits of the four, length and kind 0 (one byte, execution), and the bit that reads as 1.
+const DR7_FIXED: u64 = 0x400;
+
+/// Why a machine stands still.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+pub enum Stop {
+    /// Before the instruction at this linear address, where a breakpoint is.
+    Point(u64),
+    Stepped,
+    /// Somebody wants something of us.
+    Interrupted,
+    Ended,
+}
+
+/// Looks at a running machine at every tick; true stops it.
+pub type Watch<'a> = &'a mut dyn FnMut(&mut Devices) -> io::Result<bool>;
+
+/// How the processor is watched while it runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Free,
+    SingleStep,
+}
+
+pub struct Machine {
+    // In this order they are dropped: memory last.
+    pub(crate) vcpu: VcpuFd,
+    _vm: VmFd,
+    pub memory: Memory,
+    pub devices: Devices,
+    pub points: Points,
+    /// Breakpoints in the debug registers: linear addresses.
+    pub hardware: [Option<u64>; 4],
+    pub ended: Option<End>,
+    pub exits: u64,
+    pub ran: Duration,
+    limit: Duration,
+    console: u64,
+    /// What KVM was last told about debugging: control, and the debug registers.
+    told: (u32, [u64; 4], u64),
+}
+
+impl Machine {
+    pub fn new(kvm: &Kvm, job: &Job) -> io::Result<Self> {
+        let mut memory = Memory::new(job.memory)?;
+        for region in &job.regions {
+            if !memory.write(region.address, &region.bytes) {
+                return Err(io::Error::other(format!("no memory at {:#x}", region.address)));
+            }
+        }
+        let vm = kvm.create_vm().map_err(named("KVM_CREATE_VM"))?;
+        vm.set_tss_address(TSS_ADDRESS).map_err(named("KVM_SET_TSS_ADDR"))?;
+        vm.create_irq_chip().map_err(named("KVM_CREATE_IRQCHIP"))?;
+        let all = kvm_userspace_memory_region {
+            memory_size: memory.size(),
+            userspace_addr: memory.address(),
+            ..Default::default()
+        };
+        // SAFETY: the mapping outlives the machine, by the order of the fields.
+        unsafe { vm.set_user_memory_region(all) }.map_err(named("KVM_SET_USER_MEMORY_REGION"))?;
+        let vcpu = vm.create_vcpu(0).map_err(named("KVM_CREATE_VCPU"))?;
+        cpu::set_up(kvm, &vcpu, job)?;
+        Ok(Self {
+            vcpu,
+            _vm: vm,
+            memory,
+            devices: Devices::new(job.serial),
+            points: Points::default(),
+            hardware: [None; 4],
+            ended: None,
+            exits: 0,
+            ran: Duration::ZERO,
+            limit: Duration::from_millis(job.milliseconds.into()),
+            console: job.console.into(),
+            told: (0, [0; 4], 0),
+        })
+    }
+
+    pub fn registers(&self) -> io::Result<Registers> {
+        Ok(Registers {
+            regs: self.vcpu.get_regs().map_err(named("KVM_GET_REGS"))?,
+            sregs: self.vcpu.get_sregs().map_err(named("KVM_GET_SREGS"))?,
+        })
+    }
+
+    /// The physical address behind a linear one, as the processor now translates.
+    pub fn physical(&self, linear: u64) -> Option<u64> {
+        match self.vcpu.get_sregs() {
+            Ok(sregs) if sregs.cr0 & PAGING == 0 => Some(linear),
+            Ok(_) => self
+                .vcpu
+                .translate_gva(linear)
+                .ok()
+                .filter(|found| found.valid != 0)
+                .map(|found| found.physical_address),
+            Err(_) => None,
+        }
+    }
+
+    /// Memory without our breakpoints in it.
+    pub fn read(&self, address: u64, length: usize) -> Vec<u8> {
+        let mut bytes = self.memory.read(address, length);
+        self.points.hide(address, &mut bytes);
+        bytes
+    }
+
+    /// Lets the processor go on until there is a reason to stop. `skip` is an address whose debug register is left out.
+    pub(crate) fn run(&mut self, mode: Mode, skip: Option<u64>, watch: Watch) -> io::Result<Stop> {
+        if self.ended.is_some() {
+            return Ok(Stop::Ended);
+        }
+        self.tell(mode, skip, 0)?;
+        let start = Instant::now();
+        let before = self.ran;
+        let _ticking = Ticking::every(TICK);
+        let mut halted = false;
+        let stop = loop {
+            match self.enter()? {
+                Left::Again => {}
+                Left::Ended(end) => {
+                    self.ended = Some(end);
+                    break Stop::Ended;
+                }
+                Left::Debug(BREAKPOINT, pc) if !self.is_ours(pc) => self.tell(mode, skip, KVM_GUESTDBG_INJECT_BP)?,
+                Left::Debug(BREAKPOINT, pc) => break Stop::Point(pc),
+                Left::Debug(_, pc) => {
+                    break if mode == Mode::SingleStep {
+                        Stop::Stepped
+                    } else {
+                        Stop::Point(pc)
+                    };
+                }
+                Left::Tick => {
+                    self.ran = before + start.elapsed();
+                    if watch(&mut self.devices)? {
+                        break Stop::Interrupted;
+                    }
+                    if let Some(end) = self.looked_at(&mut halted)? {
+                        self.ended = Some(end);
+                        break Stop::Ended;
+                    }
+                }
+            }
+        };
+        self.ran = before + start.elapsed();
+        Ok(stop)
+    }
+
+    /// One entry into the guest, and what it left for.
+    fn enter(&mut self) -> io::Result<Left> {
+        self.exits += 1;
+        let exit = match self.vcpu.run() {
+            Ok(exit) => exit,
+            Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => return Ok(Left::Tick),
+            Err(error) => return Ok(Left::Ended(End::broken(format!("KVM_RUN: {error}")))),
+        };
+        Ok(match exit {
+            VcpuExit::IoOut(port, bytes) => {
+                // What is wider than a byte goes to the ports that follow; a string to the one.
+                let mut act = None;
+                for byte in bytes {
+                    act = act.or(self.devices.write(port, *byte));
+                }
+                match act {
+                    Some(Act::Exit(code)) => Left::Ended(End {
+                        code,
+                        ..End::of(How::Exited)
+                    }),
+                    Some(Act::Reset) => Left::Ended(End::of(How::Reset)),
+                    None => Left::Again,
+                }
+            }
+            VcpuExit::IoIn(port, bytes) => {
+                bytes.fill(self.devices.read(port));
+                Left::Again
+            }
+            VcpuExit::MmioRead(_, bytes) => {
+                bytes.fill(0xFF);
+                Left::Again
+            }
+            VcpuExit::MmioWrite(..) => Left::Again,
+            VcpuExit::Debug(debug) => Left::Debug(debug.exception, debug.pc),
+            VcpuExit::Intr => Left::Tick,
+            VcpuExit::Shutdown => Left::Ended(self.at_end(How::TripleFault)?),
+            VcpuExit::Hlt => Left::Ended(self.at_end(How::Halted)?),
+            VcpuExit::FailEntry(reason, _) => {
+                Left::Ended(End::broken(format!("KVM_EXIT_FAIL_ENTRY: hardware reason {reason:#x}")))
+            }
+            VcpuExit::InternalError => Left::Ended(End::broken(self.internal_error())),
+            other => {
+                let text = format!("KVM left the guest for a reason that nobody handles: {other:?}");
+                Left::Ended(End::broken(text))
+            }
+        })
+    }
+
+    fn internal_error(&mut self) -> String {
+        let run = self.vcpu.get_kvm_run();
+        debug_assert_eq!(run.exit_reason, KVM_EXIT_INTERNAL_ERROR);
+        // SAFETY: this member of the union belongs to the exit reason.
+        let internal = unsafe { run.__bindgen_anon_1.internal };
+        let what = match internal.suberror {
+            1 => "an instruction that it cannot emulate",
+            2 => "two exceptions at once",
+            3 => "an exit while an event was delivered",
+            4 => "an unexpected exit",
+            _ => "unknown",
+        };
+        let count = (internal.ndata as usize).min(internal.data.len());
+        let data: Vec<String> = internal.data[..count].iter().map(|word| format!("{word:#x}")).collect();
+        format!(
+            "KVM_EXIT_INTERNAL_ERROR {}: {what}; data {}",
+            internal.suberror,
+            data.join(" ")
+        )
+    }
+
+    /// What a tick finds out about a machine that does not end by itself.
+    fn looked_at(&mut self, halted: &mut bool) -> io::Result<Option<End>> {
+        if self.devices.written > self.console {
+            return self.sampled(How::Flooded).map(Some);
+        }
+        if self.ran > self.limit {
+            return self.sampled(How::TimedOut).map(Some);
+        }
+        let state = self.vcpu.get_mp_state().map_err(named("KVM_GET_MP_STATE"))?.mp_state;
+        let flags = self.vcpu.get_regs().map_err(named("KVM_GET_REGS"))?.rflags;
+        let now = state == KVM_MP_STATE_HALTED && flags & FLAG_INTERRUPT == 0;
+        if now && *halted {
+            return self.at_end(How::Halted).map(Some);
+        }
+        *halted = now;
+        Ok(None)
+    }
+
+    fn at_end(&self, how: How) -> io::Result<End> {
+        let rip = self.vcpu.get_regs().map_err(named("KVM_GET_REGS"))?.rip;
+        Ok(End {
+            rips: vec![rip],
+            ..End::of(how)
+        })
+    }
+
+    /// The same, with some addresses from where it is busy.
+    fn sampled(&mut self, how: How) -> io::Result<End> {
+        let mut end = self.at_end(how)?;
+        timer::set(SAMPLE_TICK);
+        while end.rips.len() < SAMPLES {
+            match self.enter()? {
+                Left::Tick => end.rips.extend(self.at_end(how)?.rips),
+                Left::Again => {}
+                Left::Ended(_) | Left::Debug(..) => break,
+            }
+        }
+        Ok(end)
+    }
+
+    /// Whether a breakpoint of ours is at a linear address.
+    fn is_ours(&self, pc: u64) -> bool {
+        self.physical(pc).is_some_and(|address| self.points.at(address))
+    }
+
+    /// Tells KVM what to stop for, if it does not know already.
+    fn tell(&mut self, mode: Mode, skip: Option<u64>, inject: u32) -> io::Result<()> {
+        let mut control = inject;
+        let mut debug = kvm_guest_debug::default();
+        if !self.points.is_empty() {
+            control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
+        }
+        if mode == Mode::SingleStep {
+            control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+        }
+        let mut addresses = [0; 4];
+        let mut dr7 = 0;
+        for (number, address) in self.hardware.iter().enumerate() {
+            if let Some(address) = address.filter(|address| Some(*address) != skip) {
+                control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+                addresses[number] = address;
+                dr7 |= DR7_FIXED | 1 << (2 * number);
+            }
+        }
+        if inject == 0 && self.told == (control, addresses, dr7) {
+            return Ok(());
+        }
+        debug.control = control | if inject == 0 { 0 } else { KVM_GUESTDBG_ENABLE };
+        debug.arch.debugreg[..4].copy_from_slice(&addresses);
+        debug.arch.debugreg[7] = dr7;
+        self.vcpu
+            .set_guest_debug(&debug)
+            .map_err(named("KVM_SET_GUEST_DEBUG"))?;
+        self.told = (control & !inject, addresses, dr7);
+        Ok(())
+    }
+}
+
+/// Why the processor left the guest.
+enum Left {
+    Again,
+    Tick,
+    Debug(u32, u64),
+    Ended(End),
+}
