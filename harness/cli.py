@@ -20,14 +20,16 @@ _COMMANDS = {
     "shell": "boot a hypervisor and give you its console",
     "build": "build the hypervisor and the probe",
     "matrix": "run cases on a row of engines and show where they differ",
+    "diff": "list where two engines differ, with both observations",
+    "bisect": "name the version of an engine that changed",
     "merge": "put the ledgers of shards, or of several runs, together",
     "resume": "finish a run that was killed",
     "verify": "check that a published run is complete and unaltered",
     "judge": "judge again what a run recorded, without booting anything",
     "audit": "tell whether every case can turn red, from recorded observations",
+    "spec": "show a requirement of the manual in full, or find some",
     "coverage": "tell how much of the manual the suite covers",
     "expectations": "check the known deviations of engines, or rewrite them from a ledger",
-    "spec": "show a requirement of the manual in full, or find some",
     "bench": "measure what the harness adds, and VMRUN round trips",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -58,27 +60,38 @@ def command(with_allure: bool, **chosen: str) -> None:
     sys.exit(min(status, 2))
 
 
-def conduct(choice: Choice) -> tuple[Path, int]:
-    """One run of pytest, which prints the verdicts and writes ledger and reports: the run's folder, pytest's status."""
+def conduct(choice: Choice, quiet: bool = False) -> tuple[Path, int]:
+    """One run of pytest, which prints the verdicts and writes ledger and reports: the run's folder, pytest's status.
+
+    With ``quiet`` nothing is printed, and a run that went wrong raises :class:`SvmconfError`.
+    """
     name = f"{ledger.now().replace(':', '')}-{os.getpid()}"
     shard = Shard.parse(choice.shard) if choice.shard else None
     out = Path(choice.out).resolve()
     while (out / name).exists():  # a second run in the same second
         name += "+"
     run = Run(choice.engine, choice.cpu, choice.hypervisor, choice.defect, out / name, shard)
-    check(run)
-    arguments = [
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said) if quiet else contextlib.nullcontext():
+        check(run)
+        status = pytest.main(_arguments(choice, out, name))
+    if quiet and not (run.folder / "ledger.jsonl").exists() and status != pytest.ExitCode.NO_TESTS_COLLECTED:
+        why = next(iter(said.getvalue().strip().splitlines()[-1:]), "it said nothing")
+        raise SvmconfError(f"the run {name} left no ledger: {why}", "svmconf run with the same options says more")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        hint = "pytest conformance --collect-only -q lists them"
+        raise SvmconfError(f"no case matches -k {choice.expression!r}", hint)
+    return run.folder, int(status)
+
+
+def _arguments(choice: Choice, out: Path, name: str) -> list[str]:
+    return [
         *(str(paths.ROOT / "conformance"), f"--rootdir={paths.ROOT}", f"-c{paths.ROOT / 'pyproject.toml'}"),
         *("-qq", "--no-header", "--no-summary", "--tb=no", "-n", choice.workers, f"--engine={choice.engine}"),
         *(f"--cpu={choice.cpu}", f"--hypervisor={choice.hypervisor}", f"--defect={choice.defect}"),
         *(f"--shard={choice.shard}", f"--out={out}", f"--run-name={name}"),
         *(["-k", choice.expression] if choice.expression else []),
     ]
-    status = pytest.main(arguments)
-    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
-        hint = "pytest conformance --collect-only -q lists them"
-        raise SvmconfError(f"no case matches -k {choice.expression!r}", hint)
-    return run.folder, int(status)
 
 
 def check(run: Run) -> None:

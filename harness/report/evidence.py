@@ -26,7 +26,7 @@ def _of_boot(seen: Observation) -> Iterator[tuple[str, str]]:
     if seen.trace:
         yield (
             "trace: sensitive instructions, from outside",
-            "\n".join(map(_event, seen.trace))
+            "\n".join(map(event_text, seen.trace))
             + "\n"
             + "".join(f"({cut}: watched no longer)\n" for cut in seen.trace_cut),
         )
@@ -84,7 +84,8 @@ def _of_program(seen: Seen) -> Iterator[tuple[str, str]]:
     yield "steps", "\n".join(lines) + "\n"
 
 
-def _event(event: Event) -> str:
+def event_text(event: Event) -> str:
+    """A watched instruction in one line: where, with what, and what came of it."""
     registers = {"cpuid": ("rax", "rcx"), "rdmsr": ("rcx",), "wrmsr": ("rcx", "rdx", "rax"), "vmrun": ("rax",)}
     given = " ".join(f"{name}={event.before[name]:#x}" for name in registers.get(event.insn, ()))
     back = ""

@@ -16,6 +16,7 @@ from itertools import groupby
 from harness.ledger import EngineLine, Entry, Evidence, Ledger, Verdict
 from harness.report.provenance import Told, answered, told
 from harness.report.rows import section_order
+from harness.report.style import short_reason
 from harness.spec import catalogue
 from harness.spec.catalogue import Requirement
 
@@ -45,6 +46,13 @@ class Column:
     counts: dict[Verdict, int]
 
 
+def observed(entry: Entry) -> tuple[str, ...]:
+    """What an entry says was seen, in words that can be compared with those of another engine."""
+    if entry.verdict is Verdict.PASS:
+        return (Verdict.PASS,)
+    return entry.verdict, entry.function, entry.variant, short_reason(entry).replace(entry.engine, "the engine")
+
+
 @dataclass(frozen=True)
 class Judged:
     """One case in one setting on an engine, with what its evidence says of faults and layers."""
@@ -53,16 +61,6 @@ class Judged:
     told: tuple[Told, ...]
     answered: tuple[str, ...]
     layers: tuple[str, ...]
-
-    @property
-    def observed(self) -> tuple[str, ...]:
-        """What it showed, in words that can be compared with those of another engine."""
-        if self.entry.verdict is Verdict.PASS:
-            return (Verdict.PASS,)
-        words = next(iter(self.entry.reason.splitlines()), "").replace(self.entry.engine, "the engine")
-        if self.entry.verdict is Verdict.EXPECTED_FAIL:
-            words = words.partition(" (")[0]  # what was observed, without cause and link
-        return self.entry.verdict, self.entry.function, self.entry.variant, words
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class Cell:
     @property
     def observed(self) -> Observed:
         """What was observed: ``pass`` when that is all, or each deviation; empty when there was no case."""
-        seen = {one.observed for one in self.judged}
+        seen = {observed(one.entry) for one in self.judged}
         for nothing in (Verdict.SKIP, Verdict.NOT_RUN):
             more = {words for words in seen if words[0] is not nothing}
             seen = more or {(nothing,)} if seen else seen
@@ -235,22 +233,22 @@ def _row(id: str, found: dict[str, list[Judged]], columns: Sequence[Column]) -> 
     return Row(catalogue.load().get(id), tuple(sorted(cases)), tuple(cells), groups)
 
 
-def _groups(observed: Sequence[Observed]) -> tuple[tuple[tuple[int, ...], ...], bool]:
+def _groups(seen: Sequence[Observed]) -> tuple[tuple[tuple[int, ...], ...], bool]:
     """Engines that observed the same, the norm first; and whether there is a norm.
 
     That is what most observed; of several that are equally many the one where all passed, if there is one.
     """
     alike: dict[Observed, list[int]] = {}
-    for column, seen in enumerate(observed):
-        if seen:
-            alike.setdefault(seen, []).append(column)
+    for column, one in enumerate(seen):
+        if one:
+            alike.setdefault(one, []).append(column)
 
-    def rank(seen: Observed) -> tuple[int, bool]:
-        return -len(alike[seen]), seen != {(Verdict.PASS,)}
+    def rank(one: Observed) -> tuple[int, bool]:
+        return -len(alike[one]), one != {(Verdict.PASS,)}
 
     ordered = sorted(alike, key=rank)
     normal = len(ordered) < 2 or rank(ordered[0]) != rank(ordered[1])
-    return tuple(tuple(alike[seen]) for seen in ordered), normal
+    return tuple(tuple(alike[one]) for one in ordered), normal
 
 
 def _order(row: Row) -> tuple[bool, tuple[list[tuple[int, str]], str], str]:

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.ledger import Entry, Verdict
+from harness.ledger import Verdict
 from harness.report.matrix import WORST_FIRST, Matrix, Row
-from harness.report.style import STYLE
+from harness.report.style import STYLE, short_reason
 
 _ROWS_SHOWN = 30
 _NAMED = 3
@@ -65,11 +65,5 @@ def _groups(row: Row, matrix: Matrix) -> Iterator[Text]:
         if cell.odd:
             text.append(" (odd)", style="bold")
         if verdict is not Verdict.PASS and worst.reason:
-            text.append(f": {_short(worst).removeprefix(f'{row.id}: ')}")
+            text.append(f": {short_reason(worst).removeprefix(f'{row.id}: ')}")
         yield text
-
-
-def _short(entry: Entry) -> str:
-    """The first line of why; of a known deviation without cause and link, which the reports have."""
-    first = entry.reason.splitlines()[0]
-    return first.partition(" (")[0] if entry.verdict is Verdict.EXPECTED_FAIL else first
