@@ -22,7 +22,8 @@ from harness.lab.program import Program
 from harness.machine.image import Image
 from harness.shard import Shard
 
-_BORN_WITHOUT = "Opteron_G1"
+_BORN_WITHOUT = ("Opteron_G1", "athlon64_clawhammer")
+"""AMD models that never had SVM: QEMU's, and Bochs'."""
 
 
 @dataclass(frozen=True)
@@ -160,10 +161,9 @@ class Run:
         if wanted is Cpus.FOREIGN:
             foreign = [name for name, model in everything.items() if not model.amd and name != "host"]
             return foreign if self.cpu_choice == "all" else [name for name in engine.foreign_cpus if name in foreign]
-        without = [cpu if not model.svm else f"{cpu},-svm" for cpu, model in models.items() if model.amd]
-        if _BORN_WITHOUT in everything and _BORN_WITHOUT not in without:
-            without.append(_BORN_WITHOUT)
-        return without
+        changed = {cpu: _without_svm(engine, cpu) if model.svm else cpu for cpu, model in models.items() if model.amd}
+        born = {name: name for name in _BORN_WITHOUT if name in everything}
+        return list(dict.fromkeys(filter(None, {**changed, **born}.values())))
 
     def header(self) -> ledger.Header:
         """The ledger's first line."""
@@ -240,6 +240,14 @@ class Run:
                 draft.write_text(evidence.model_dump_json())
                 draft.replace(kept)
         return evidence
+
+
+def _without_svm(engine: Engine, cpu: str) -> str:
+    """That model without SVM; empty where the engine cannot take it away."""
+    try:
+        return engine.cpu(f"{cpu},-svm").name
+    except SvmconfError:
+        return ""
 
 
 def slug(name: str) -> str:
