@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
 
 import harness
 from harness import paths
@@ -26,6 +27,7 @@ from harness.engines.base import CpuModel
 from harness.errors import SvmconfError
 from harness.lab.program import Seen
 from harness.observation import Observation
+from harness.stored import File, Piece, Stored
 
 
 class Verdict(StrEnum):
@@ -175,6 +177,7 @@ class Seal(_Line):
 
 Line = Header | Plan | Evidence | Entry | Seal
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line")])
+_EVIDENCE = re.compile(rb'\{"line":"evidence","id":"([^"\\]+)".*\}', re.DOTALL)
 
 
 def schema() -> dict[str, object]:
@@ -183,12 +186,15 @@ def schema() -> dict[str, object]:
 
 
 class Ledger(BaseModel):
-    """A whole ledger, in memory. ``elsewhere`` are the cases that belong to shards which are not in it."""
+    """A whole ledger. ``elsewhere`` are the cases that belong to shards which are not in it.
+
+    All is in memory but the evidence of one that was read: that stays in the file, and is read when it is asked for.
+    """
 
     header: Header
     planned: list[str]
     elsewhere: list[str] = []
-    evidence: dict[str, Evidence]
+    evidence: SkipValidation[Mapping[str, Evidence]]
     entries: list[Entry]
 
     @property
@@ -251,15 +257,13 @@ def settle(ledger: Ledger, folder: Path) -> None:
     place = folder / "ledger.draft"
     place.unlink(missing_ok=True)
     plan = Plan(cases=ledger.planned, elsewhere=ledger.elsewhere)
-    lines: list[Line] = [ledger.header, plan, *ledger.evidence.values(), *ledger.entries]
-    digest = hashlib.sha256()
+    digest, count = hashlib.sha256(), 0
     try:
         with place.open("wb") as draft:
-            for line in lines:
-                data = line.model_dump_json().encode() + b"\n"
-                digest.update(data)
-                draft.write(data)
-            seal = Seal(sha256=digest.hexdigest(), lines=len(lines))
+            for line in _written(ledger, plan):
+                digest.update(line)
+                count += draft.write(line) > 0
+            seal = Seal(sha256=digest.hexdigest(), lines=count)
             draft.write(seal.model_dump_json().encode() + b"\n")
             draft.flush()
             os.fsync(draft.fileno())
@@ -269,6 +273,21 @@ def settle(ledger: Ledger, folder: Path) -> None:
         raise SvmconfError(f"cannot write the ledger {place}: {error.strerror}") from error
     for part in folder.glob("ledger-*.jsonl"):
         part.unlink()
+
+
+def _written(ledger: Ledger, plan: Plan) -> Iterator[bytes]:
+    for line in (ledger.header, plan):
+        yield line.model_dump_json().encode() + b"\n"
+    for id in ledger.evidence:
+        yield raw(ledger, id) + b"\n"
+    for entry in ledger.entries:
+        yield entry.model_dump_json().encode() + b"\n"
+
+
+def raw(ledger: Ledger, id: str) -> bytes:
+    """The line of a piece of evidence, without making anything of it when it was read from a file."""
+    kept = ledger.evidence
+    return kept.raw(id) if isinstance(kept, Stored) else kept[id].model_dump_json().encode()
 
 
 def reopen(folder: Path) -> None:
@@ -322,24 +341,40 @@ def of(place: Path) -> Ledger:
     return ledger
 
 
-def _lines(path: Path) -> Iterable[Line]:
+def _lines(path: Path) -> Iterator[Line | Piece]:
+    """The lines of a ledger's file; evidence only as the place where it stands."""
     try:
-        content = path.read_bytes()
+        file = File(path)
+        for number, (place, line) in enumerate(file.lines(), 1):
+            known = _EVIDENCE.fullmatch(line)
+            found: Line | str = known[1].decode() if known else _parse(line, path, number)
+            if isinstance(found, Evidence):
+                found = found.id
+            yield Piece(found, file, place, len(line)) if isinstance(found, str) else found
     except OSError as error:
         raise SvmconfError(f"cannot read the ledger {path}: {error.strerror}") from error
-    complete, _, _cut_short = content.rpartition(b"\n")
-    for number, line in enumerate(complete.split(b"\n") if complete else (), 1):
-        try:
-            yield _LINE.validate_json(line)
-        except ValidationError as error:
-            raise SvmconfError(f"{path}:{number}: no line of a ledger: {error.errors()[0]['msg']}") from error
 
 
-def _assemble(lines: Iterable[Line]) -> Ledger | None:
+def _parse(line: bytes, path: Path, number: int) -> Line:
+    try:
+        return _LINE.validate_json(line)
+    except ValidationError as error:
+        raise SvmconfError(f"{path}:{number}: no line of a ledger: {error.errors()[0]['msg']}") from error
+
+
+def _evidence(piece: Piece) -> Evidence:
+    try:
+        return Evidence.model_validate_json(piece.read())
+    except ValidationError as error:
+        why = error.errors()[0]["msg"]
+        raise SvmconfError(f"{piece.file.path}: evidence {piece.key}: no line of a ledger: {why}") from error
+
+
+def _assemble(lines: Iterable[Line | Piece]) -> Ledger | None:
     header: Header | None = None
     planned: set[str] = set()
     elsewhere: set[str] = set()
-    evidence: dict[str, Evidence] = {}
+    evidence: list[Piece] = []
     entries: dict[str, Entry] = {}
     for line in lines:
         if isinstance(line, Header):
@@ -347,8 +382,8 @@ def _assemble(lines: Iterable[Line]) -> Ledger | None:
         elif isinstance(line, Plan):
             planned.update(line.cases)
             elsewhere.update(line.elsewhere)
-        elif isinstance(line, Evidence):
-            evidence[line.id] = line
+        elif isinstance(line, Piece):
+            evidence.append(line)
         elif isinstance(line, Entry) and not line.lost:
             entries[line.case] = line
     if header is None:
@@ -360,7 +395,7 @@ def _assemble(lines: Iterable[Line]) -> Ledger | None:
         header=header,
         planned=sorted(planned),
         elsewhere=sorted(elsewhere - planned),
-        evidence=dict(sorted(evidence.items())),
+        evidence=Stored(evidence, _evidence),
         entries=[entries[case] for case in sorted(entries)],
     )
 

@@ -8,7 +8,7 @@ where behaviour differs, or when asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from itertools import zip_longest
@@ -35,7 +35,7 @@ class Side:
     version: str
     cpus: tuple[str, ...]
     entries: tuple[Entry, ...]
-    evidence: dict[str, Evidence] = field(repr=False)
+    evidence: Mapping[str, Evidence] = field(repr=False)
 
     def __getitem__(self, entry: Entry) -> Evidence:
         return self.evidence.get(entry.evidence, Evidence(id=""))
