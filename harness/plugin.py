@@ -166,7 +166,8 @@ def _check(config: pytest.Config, items: list[pytest.Item]) -> None:
         name: str = item.originalname  # type: ignore[attr-defined]
         for deviation in known:
             if deviation.applies(name, engine.version, setting.cpu, setting.variant_name):
-                item.add_marker(pytest.mark.xfail(raises=AssertionError, strict=True, reason=str(deviation)))
+                raises = EngineError if deviation.crashes else AssertionError
+                item.add_marker(pytest.mark.xfail(raises=raises, strict=True, reason=str(deviation)))
 
 
 def _of_suite(config: pytest.Config) -> list[str]:

@@ -48,7 +48,7 @@ class Deviation(BaseModel):
 
     ``case`` names a case's function, since a requirement can have several; ``versions`` says which of the engine's
     (:mod:`harness.spec.versions`); ``cpus`` and ``variants`` are names of CPU models and of the case's variants, in
-    which ``*`` stands for anything; without any it is about all.
+    which ``*`` stands for anything; without any it is about all. ``crashes`` says that the engine itself dies of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -58,6 +58,7 @@ class Deviation(BaseModel):
     versions: _Versions = Versions()
     cpus: tuple[_Text, ...] = ()
     variants: tuple[_Text, ...] = ()
+    crashes: bool = False
     observed: _Text
     cause: _Text
     upstream: Annotated[
