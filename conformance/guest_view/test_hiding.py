@@ -25,7 +25,7 @@ def faults(seen: Observation, vector: int, *names: str) -> None:
     assert got == dict.fromkeys(names, (vector, 0))
 
 
-@requirement("SVM-CPUID-003", "SVM-15.4-014")
+@requirement("SVM-CPUID-003", "SVM-15.4-019")
 @boots(HIDDEN, guest_runs=True)
 def test_cpuid_shows_a_hypervisor_and_no_svm(seen: Observation) -> None:
     """The guest's CPUID: hypervisor bit set, SVM and SKINIT clear, Fn8000_000A all zero."""
