@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
-from harness.ledger import EngineLine, Entry, Evidence, Ledger, Verdict
-from harness.report.provenance import Told, answered, told
+from harness.ledger import EngineLine, Entry, Ledger, Verdict
+from harness.report.provenance import Glance, Told, answered, glance, told
 from harness.report.rows import section_order
 from harness.report.style import short_reason
 from harness.spec import catalogue
@@ -185,7 +185,7 @@ def of(ledger: Ledger, uncovered: bool = False) -> Matrix:
     columns = tuple(_columns(ledger))
     required = {entry.function: entry.requirements for entry in ledger.entries if entry.requirements}
     cells: dict[str, dict[str, list[Judged]]] = {id: {} for id in catalogue.load()} if uncovered else {}
-    evidence = {id: _provenance(found) for id, found in ledger.evidence.items()}
+    evidence = {id: _provenance(glance(ledger, id)) for id in ledger.evidence}
     for entry in ledger.entries:
         judged = Judged(entry, *evidence.get(entry.evidence, ((), (), ())))
         for id in required.get(entry.function) or [""]:
@@ -199,7 +199,7 @@ def of(ledger: Ledger, uncovered: bool = False) -> Matrix:
     )
 
 
-def _provenance(evidence: Evidence) -> tuple[tuple[Told, ...], tuple[str, ...], tuple[str, ...]]:
+def _provenance(evidence: Glance) -> tuple[tuple[Told, ...], tuple[str, ...], tuple[str, ...]]:
     seen = evidence.observation or evidence.seen
     return told(evidence), answered(evidence), tuple(seen.layers) if seen else ()
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.boot import Fault, Insn
-from harness.ledger import Evidence
+from pydantic import BaseModel
+
+from harness import ledger as ledgers
+from harness.boot import Boot, Fault, Insn
+from harness.ledger import Evidence, Ledger
 from harness.msr import CPUID_SVM, SVML, Msr, VmCr
 
 
@@ -33,7 +36,41 @@ class Told:
         return f"{self.what}: {self.how}"
 
 
-def told(evidence: Evidence) -> tuple[Told, ...]:
+class _Step(BaseModel):
+    answered_by: str = ""
+
+
+class _Event(_Step):
+    insn: Insn
+    before: dict[str, int]
+    tampered: bool = False
+
+
+class _Program(BaseModel):
+    steps: list[_Step] = []
+    layers: list[str] = []
+
+
+class _Boot(BaseModel):
+    boot: Boot
+    arranged: tuple[Fault, ...] = ()
+    trace: list[_Event] = []
+    layers: list[str] = []
+
+
+class Glance(BaseModel):
+    """Of a piece of evidence only what tells where it comes from: to read that alone is ten times as fast."""
+
+    observation: _Boot | None = None
+    seen: _Program | None = None
+
+
+def glance(ledger: Ledger, id: str) -> Glance:
+    """Look at a piece of a ledger's evidence."""
+    return Glance.model_validate_json(ledgers.raw(ledger, id))
+
+
+def told(evidence: Evidence | Glance) -> tuple[Told, ...]:
     """Every fault of a boot, in its order."""
     seen = evidence.observation
     if seen is None:
@@ -52,7 +89,7 @@ def told(evidence: Evidence) -> tuple[Told, ...]:
     )
 
 
-def answered(evidence: Evidence) -> tuple[str, ...]:
+def answered(evidence: Evidence | Glance) -> tuple[str, ...]:
     """The layers that answered, where the engine can tell, in the order in which they are met."""
     steps = evidence.seen.steps if evidence.seen else ()
     events = evidence.observation.trace if evidence.observation else ()
