@@ -11,7 +11,7 @@ from harness.report import diff
 from harness.report.diff import Diff, Difference, Side
 from harness.report.style import STYLE, short_reason
 
-_LINES_SHOWN = 12
+_LINES_SHOWN = 8
 
 
 def show(found: Diff, console: Console) -> None:
