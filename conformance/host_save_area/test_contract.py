@@ -56,7 +56,7 @@ def test_shared_with_nothing(seen: Observation) -> None:
 
 
 @pytest.mark.slow
-@requirement("SVM-15.5.1-018")
+@requirement("SVM-15.5.1-018", "SVM-15.5.1-047")
 @boots(Boot(guest="spin", count=LOOPS, any_guest=True, guard_hsave=True, seconds=60), guest_runs=True)
 def test_left_alone_after_set_up(seen: Observation) -> None:
     """Over thousands of VMRUNs the hypervisor neither reads nor writes the page."""
@@ -67,7 +67,7 @@ def test_left_alone_after_set_up(seen: Observation) -> None:
         raise NotRun(f"it was watched over {seen.guarded_vmruns} VMRUNs only")
 
 
-@requirement("SVM-15.5.1-018")
+@requirement("SVM-15.5.1-047")
 @boots(Boot(guest="mixed", count=50, any_guest=True), guest_runs=True)
 def test_out_of_the_guests_reach(seen: Observation) -> None:
     """No nested (or shadow) mapping leads the guest to the host save area."""

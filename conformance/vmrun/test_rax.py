@@ -51,7 +51,7 @@ def test_address_beyond_physical_memory_is_gp(ran: Seen) -> None:
     assert seen == {hex(rax): (GP, 0) for rax in BEYOND if rax >= limit}
 
 
-@requirement("SVM-15.5.1-001", "SVM-15.5.1-004", "SVM-15.5.1-005")
+@requirement("SVM-15.5.1-046")
 @boots()
 def test_hypervisor_passes_the_address_of_a_page(seen: Observation) -> None:
     """At each VMRUN the hypervisor's rAX is the physical address of a 4-KiB page in RAM."""

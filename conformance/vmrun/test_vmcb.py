@@ -35,7 +35,7 @@ def test_hypervisor_gives_a_legal_asid(seen: Observation) -> None:
         assert 0 < vmcb["guest_asid"] < counts[0], f"ASID {vmcb['guest_asid']:#x} at {event.where}"
 
 
-@requirement("SVM-15.5.1-C-002", "SVM-15.5.1-C-004")
+@requirement("SVM-15.5.1-052")
 @boots()
 def test_hypervisor_gives_a_legal_cr0(seen: Observation) -> None:
     """Every VMCB that the hypervisor runs has CR0[63:32] clear, and not NW without CD."""

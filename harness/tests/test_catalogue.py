@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from harness import paths
 from harness.errors import SvmconfError
 from harness.spec import catalogue
 
@@ -118,3 +121,14 @@ def test_a_wrong_id_gets_near_matches() -> None:
         catalogue.find("SVM-15.5.1-0002")
     with pytest.raises(SvmconfError, match="looks for words"):
         catalogue.find("nonsense")
+
+
+def test_ids_named_elsewhere_are_in_the_catalogue() -> None:
+    """Our hypervisor names the rule that a refused VMRUN broke; documents and comments name requirements, too."""
+    known = {*catalogue.load(), *catalogue.dropped()}
+    names = subprocess.run(["git", "ls-files", "*.rs", "*.md", "*.asm", "*.inc", "hypervisor/*.toml"], cwd=paths.ROOT,
+                           capture_output=True, text=True, check=True).stdout.split()  # fmt: skip
+    pattern = re.compile(r"SVM-(?:15(?:\.\d+){1,2}|B|C|V3|CPUID)(?:-[CF])?-\d{3}\b")
+    named = {id: name for name in names for id in pattern.findall((paths.ROOT / name).read_text())}
+    assert len(named) > 50
+    assert not {id: name for id, name in named.items() if id not in known}
