@@ -36,13 +36,22 @@ def write_html(matrix: Matrix, path: Path) -> None:
     environment = Environment(
         loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    page = environment.get_template("matrix.html.j2").render(
-        matrix=matrix, marks=MARKS, chips=_chips, legend=_LEGEND, data=_embedded(_details(matrix))
-    )
-    path.write_text(page, encoding="utf-8")
+    path.write_text(environment.get_template("matrix.html.j2").render(context(matrix)), encoding="utf-8")
 
 
-_LEGEND = {
+def context(matrix: Matrix, place: Callable[[str], str] = "#{}".format) -> dict[str, Any]:
+    """What the page's template needs. ``place`` says for a requirement's id where the link of its row leads."""
+    return {
+        "matrix": matrix,
+        "marks": MARKS,
+        "chips": _chips,
+        "legend": LEGEND,
+        "place": place,
+        "data": _embedded(_details(matrix)),
+    }
+
+
+LEGEND = {
     Verdict.PASS: "holds",
     Verdict.EXPECTED_FAIL: "known deviation of the engine",
     Verdict.FAIL: "does not hold",

@@ -34,13 +34,14 @@
 
   function filter() {
     const wanted = $("find").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const show = $("show").value, section = $("section").value;
+    const show = $("show").value, priority = $("priority").value, section = $("section").value;
     let shown = 0;
     for (const body of table.tBodies) {
       let some = false;
       for (const tr of body.rows) {
         if (!places.has(tr)) continue;
         const fits = (!section || body.id === "s" + section)
+          && (!priority || data.rows[places.get(tr)].priority === priority)
           && (show !== "differs" || tr.classList.contains("differs"))
           && (show !== "bad" || tr.hasAttribute("data-bad"))
           && wanted.every((word) => words[places.get(tr)].includes(word));
@@ -54,7 +55,7 @@
     $("none").hidden = shown > 0;
   }
 
-  const FIELDS = ["find", "show", "section"];
+  const FIELDS = ["find", "show", "priority", "section"];
   function remember() {
     const state = new URLSearchParams();
     for (const name of FIELDS) if ($(name).value) state.set(name, $(name).value);
@@ -77,18 +78,18 @@
     const body = make("div", { className: "body" });
     let title;
     if (tr.parentElement.tagName === "THEAD") {
-      title = data.engines[engine].name;
+      title = [data.engines[engine].name];
       aboutEngine(body, data.engines[engine]);
     } else if (places.has(tr)) {
       const row = places.get(tr);
-      title = data.rows[row].id + (engine >= 0 ? " on " + data.engines[engine].name : "");
+      title = [tr.cells[0].querySelector("a").cloneNode(true), engine >= 0 ? " on " + data.engines[engine].name : ""];
       body.append(make("p", {}, tr.cells[0].querySelector("span").textContent));
       if (engine >= 0) aboutCell(body, row, engine);
       aboutRow(body, row);
     } else return;
     const close = make("button", { className: "close", type: "button", onclick: () => dialog.close() }, "✕");
     close.setAttribute("aria-label", "Close");
-    dialog.replaceChildren(close, make("h2", {}, title), body);
+    dialog.replaceChildren(close, make("h2", {}, ...title), body);
     dialog.onclose = () => focus(cell);
     dialog.showModal();
     dialog.scrollTop = 0;
