@@ -41,6 +41,7 @@ _PROCESSORS = TypeAdapter(dict[str, Processor])
 _NEWER = (3, 0)
 """Since then it has VM_CR, can take features from a model, and has room for a ROM of 4 MiB rather than 2."""
 
+_NO_SVM = ",-svm"
 _VM_CR_BITS = int(VmCr.DPD | VmCr.R_INIT | VmCr.DIS_A20M | VmCr.LOCK | VmCr.SVMDIS)
 
 
@@ -88,21 +89,21 @@ class Bochs:
 
     def cpu_models(self) -> dict[str, CpuModel]:
         """Its 64-bit models by name; asked of the engine once and remembered."""
-        return {name: _model(name, processor) for name, processor in self._processors.items()}
+        return {name: _model(name, it) for name, it in self._processors.items() if not name.endswith(_NO_SVM)}
 
     def cpu(self, spec: str) -> CpuModel:
         """The model behind ``ryzen`` or ``ryzen,-svm``; raise :class:`SvmconfError` when it cannot be had.
 
-        SVM can be taken from a model since Bochs 3.0; nothing else can be taken or added.
+        SVM can be taken from most models since Bochs 3.0; nothing else can be taken or added.
         """
         name, *changes = spec.split(",")
         if name not in self._processors:
-            raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(self._processors)}")
+            raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(self.cpu_models())}")
         model = _model(spec, self._processors[name])
         for change in changes:
             feature, wanted = change[1:], change[0] == "+"
-            if feature == "svm" and model.svm and not wanted and self._release >= _NEWER:
-                model = model.model_copy(update={"svm": False, "npt": False})
+            if f",{change}" == _NO_SVM and name + _NO_SVM in self._processors:
+                model = _model(spec, self._processors[name + _NO_SVM])
             elif feature not in ("svm", "npt") or getattr(model, feature) != wanted:
                 raise SvmconfError(
                     f"{self.name} cannot make {change!r} of {name!r}",
@@ -114,29 +115,38 @@ class Bochs:
     def _processors(self) -> dict[str, Processor]:
         binary = Path(self._runnable.argv[-1])
         stat = binary.stat()
-        key = hashlib.sha256(f"1 {binary} {stat.st_mtime_ns} {stat.st_size} bochs".encode())
+        key = hashlib.sha256(f"2 {binary} {stat.st_mtime_ns} {stat.st_size} bochs".encode())
         base = Path(os.environ.get("SVMCONF_CACHE") or platformdirs.user_cache_dir("svmconf"))
         cache = base / f"cpu-models-{key.hexdigest()[:16]}.json"
         if cache.is_file():
             return _PROCESSORS.validate_json(cache.read_bytes())
-        processors = self._ask_processors()
+        found = self._ask_processors()
         cache.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkstemp(dir=cache.parent)[1])
-        draft.write_bytes(_PROCESSORS.dump_json(processors))
+        draft.write_bytes(_PROCESSORS.dump_json(found))
         draft.replace(cache)
-        return processors
+        return found
 
     def _ask_processors(self) -> dict[str, Processor]:
         argv, env = self._runnable.argv, self._runnable.env
         listed = processors.names(run([*argv, "--help", "cpu"], Deadline.after(30), env).said)
         with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
-            asked = {name: processors.ask(self._setup(name, 32, b""), Path(folder)) for name in sorted(listed)}
+
+            def ask(name: str) -> Processor | None:
+                return processors.ask(self._setup(name, 32, b""), Path(folder))
+
+            asked = {name: ask(name) for name in sorted(listed)}
+            if self._release >= _NEWER:
+                with_svm = [name for name, it in asked.items() if it and it.svm]
+                changed = {name + _NO_SVM: ask(name + _NO_SVM) for name in with_svm}
+                # The CPUID of some models says SVM whatever is taken from them.
+                asked |= {name: it for name, it in changed.items() if it and not it.svm}
         if not any(asked.values()):
             raise EngineError(
                 f"{argv[-1]} starts with none of its processor models",
                 "Bochs needs its own debugger (--enable-debugger) and the display library `term`",
             )
-        return {name: processor for name, processor in asked.items() if processor and processor.long_mode}
+        return {name: it for name, it in asked.items() if it and it.long_mode}
 
     # Booting
 
@@ -174,13 +184,12 @@ class Bochs:
         )
 
     def _preset(self, fault: Fault, model: CpuModel) -> Preset | None:
-        """What our firmware must write so that the fault is none: a whole VM_CR. ``None`` when that does not do it."""
-        on, off = fault.force.get("rax", (0, 0))
+        """What our firmware must write so that RDMSR of VM_CR returns that by itself; ``None`` when it cannot be so."""
+        on, off = (int(bits) for bits in fault.force.get("rax", (0, 0)))
         of_vm_cr = fault.insn is Insn.RDMSR and fault.select == Msr.VM_CR and set(fault.force) == {"rax"}
-        whole = on | off == 0xFFFF_FFFF and not on & off and not on & ~_VM_CR_BITS
-        if self._release < _NEWER or not model.svm or not of_vm_cr or not whole or fault.skip or fault.spare:
+        if self._release < _NEWER or not model.svm or not of_vm_cr or fault.skip or fault.spare:
             return None
-        return Preset(Msr.VM_CR, on)
+        return None if on & (off | ~_VM_CR_BITS) else Preset(Msr.VM_CR, on)
 
     def _agrees(self, fault: Fault, model: CpuModel) -> bool:
         """Whether the processor does by itself what the fault is about."""
@@ -205,7 +214,7 @@ class Bochs:
     def _setup(self, cpu: str, memory: int, content: bytes) -> Setup:
         it = self._runnable
         name, *changes = cpu.split(",")
-        without = tuple(change[1:] for change in changes if change[0] == "-" and self._processors[name].svm)
+        without = tuple(change[1:] for change in changes if f",{change}" == _NO_SVM)
         return Setup((*it.argv, *it.arguments), it.env, self._release, name, memory, content, without)
 
 
