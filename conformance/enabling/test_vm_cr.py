@@ -53,7 +53,7 @@ def test_svmdis_cannot_be_set_while_svme_is(ran: Seen) -> None:
     assert ran[4].value & VmCr.SVMDIS == 0
 
 
-@requirement("SVM-15.30.1-004")
+@requirement("SVM-15.30.1-004", "SVM-15.30.1-011")
 @executes(program(wrmsr(Msr.VM_CR, VmCr.LOCK), wrmsr(Msr.VM_CR, VmCr.SVMDIS | VmCr.R_INIT), rdmsr(Msr.VM_CR)))
 def test_lock_keeps_svmdis_and_itself(ran: Seen) -> None:
     """With LOCK=1 a write to SVMDIS and LOCK is ignored without a fault, while R_INIT can be written."""

@@ -41,7 +41,7 @@ def test_every_value_written_is_a_page_in_ram(seen: Observation) -> None:
         assert 0 < event.written <= seen.ram_size - PAGE, f"{event.written:#x}, written at {event.where}, is not RAM"
 
 
-@requirement("SVM-15.30.4-004")
+@requirement("SVM-15.30.4-005")
 @boots(guest_runs=True)
 def test_shared_with_nothing(seen: Observation) -> None:
     """The host save area overlaps no VMCB, permission map, page table, descriptor table or stack."""

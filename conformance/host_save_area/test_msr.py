@@ -26,7 +26,7 @@ def each_is_refused(ran: Seen, tried: tuple[int, ...]) -> None:
     assert seen == {hex(value): (GP, 0, SCRATCH) for value in tried}
 
 
-@requirement("SVM-15.30.4-001")
+@requirement("SVM-15.30.4-001", "SVM-15.30-002")
 @executes(writing(SCRATCH + 0x1000, SCRATCH + 0x2000))
 def test_reads_back(ran: Seen) -> None:
     """VM_HSAVE_PA reads as it was written, with EFER.SVME clear."""

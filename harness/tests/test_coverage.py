@@ -96,3 +96,12 @@ def test_the_command_fails_when_coverage_fell(tmp_path: Path, monkeypatch: pytes
     result = CliRunner().invoke(command)
     assert result.exit_code == 1
     assert "section 15.4: " in result.stderr and "requirements are covered, and 99 were" in result.stderr
+
+
+def test_the_ratchet_rises_on_no_false_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "complaints", lambda *_, **__: ["covered, and no case names it"])
+    monkeypatch.setattr(coverage, "mark_covered", lambda _: [])
+    monkeypatch.setattr(coverage, "raise_ratchet", lambda _: pytest.fail("it was raised"))
+    result = CliRunner().invoke(command, ["--update"])
+    assert result.exit_code == 1
+    assert "svmconf: covered, and no case names it" in result.stderr
