@@ -21,11 +21,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from harness.engines.store import added, cache, lock, programs
+from harness.engines.store import added, cache, lock, programs, recipes
 from harness.engines.store.errors import EngineMissing, FetchError, FetchFailed, Stopped
 from harness.engines.store.fetch import Fetch, Report, Wish, silent
 from harness.engines.store.programs import Runnable
-from harness.engines.store.recipes import ENGINES, recipes
 from harness.engines.store.stamp import Kept
 from harness.engines.store.standing import Installed, State, installed
 from harness.errors import EngineError, SvmconfError
@@ -42,6 +41,7 @@ __all__ = [
     "ensure",
     "installed",
     "known",
+    "needs",
     "runnable",
     "tree",
 ]
@@ -61,8 +61,13 @@ class Tree(BaseModel):
 
 def known() -> tuple[str, ...]:
     """Every engine that can be asked for by name, the added ones too; not the parts of engines."""
-    own = (name for name, recipe in recipes().component.items() if recipe.family in ENGINES)
+    own = (name for name, recipe in recipes.recipes().component.items() if recipe.family in recipes.ENGINES)
     return (*own, *added.registry().engines)
+
+
+def needs(name: str) -> tuple[str, ...]:
+    """The components that an engine is made of beside its own files: those of ``kvm-6.12`` are a QEMU, a kernel, ..."""
+    return recipes.recipes().of(name).needs
 
 
 def runnable(name: str, program: str | None = None) -> Runnable:
@@ -73,8 +78,8 @@ def runnable(name: str, program: str | None = None) -> Runnable:
     """
     if name in added.registry().engines:
         return added.runnable(name)
-    recipe = recipes().of(name)
-    program = program or recipes().family[recipe.family].program
+    recipe = recipes.recipes().of(name)
+    program = program or recipes.recipes().family[recipe.family].program
     if not program:
         raise EngineError(f"{name} is not one program to run: it is made of {', '.join(recipe.needs) or 'files'}")
     one = _usable(name)
@@ -92,7 +97,7 @@ def tree(name: str) -> Tree:
 
 
 def _usable(name: str) -> Kept:
-    recipe, locked = recipes().of(name), lock.read().get(name)
+    recipe, locked = recipes.recipes().of(name), lock.read().get(name)
     if not recipe.packages:
         raise EngineError(f"{name} has no files of its own: it is made of {', '.join(recipe.needs)}")
     return cache.usable(name, locked.digest(recipe) if locked else "")
@@ -107,8 +112,10 @@ def ensure(names: Iterable[str], progress: Report = silent, *, update: bool = Fa
     :raises FetchFailed: some could not be had; all others are there.
     """
     own = added.registry().engines
-    asked = [name for one in names for name in (recipes().component if one == "all" else [one]) if name not in own]
-    todo = [name for name in recipes().closure(tuple(asked)) if recipes().of(name).packages]
+    asked = [
+        name for one in names for name in (recipes.recipes().component if one == "all" else [one]) if name not in own
+    ]
+    todo = [name for name in recipes.recipes().closure(tuple(asked)) if recipes.recipes().of(name).packages]
     wish, renew = Wish(thorough=thorough), Wish(thorough=thorough, update=True)
     stop = threading.Event()
     failures: dict[str, SvmconfError] = {}

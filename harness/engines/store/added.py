@@ -11,28 +11,31 @@ from harness.engines.store import cache
 from harness.engines.store.errors import EngineMissing
 from harness.engines.store.programs import Runnable, introduction
 from harness.engines.store.recipes import recipes
-from harness.engines.store.stamp import File
+from harness.engines.store.stamp import sha256
 from harness.errors import SvmconfError
 
 _NAME = re.compile(r"[a-z][a-z0-9.+-]*")
 
 
 class Added(BaseModel):
-    """One of the user's own engines, and its binary as it was when it was asked what it is."""
+    """One of the user's own engines, and its program's size and time when it was asked what it is."""
 
     model_config = ConfigDict(frozen=True)
 
     runnable: Runnable
-    binary: File
+    size: int
+    mtime_ns: int
 
     @property
-    def name(self) -> str:
-        """Its name."""
-        return self.runnable.name
+    def binary(self) -> Path:
+        """Its program; may be a link."""
+        return Path(self.runnable.argv[0])
 
-    def fault(self) -> str:
-        """What is wrong with its binary, or nothing."""
-        return self.binary.fault(self.runnable.root, thorough=False)
+    @property
+    def changed(self) -> bool:
+        """Whether it is another program now."""
+        stat = self.binary.stat()
+        return (stat.st_size, stat.st_mtime_ns) != (self.size, self.mtime_ns)
 
 
 class Registry(BaseModel):
@@ -57,58 +60,58 @@ def add(name: str, binary: Path, data: Path | None = None, env: dict[str, str] |
     :raises SvmconfError: the name is not free, or it does not run, or is neither QEMU nor Bochs.
     """
     if name in recipes().component or not _NAME.fullmatch(name):
-        raise SvmconfError(
-            f"an engine of your own cannot be named {name!r}", "say, my-qemu: not the name of one to fetch"
-        )
+        what = f"an engine of your own cannot be named {name!r}"
+        raise SvmconfError(what, "my-qemu, say: small letters, and not the name of one that can be fetched")
     if not binary.is_file():
         raise EngineMissing(f"no such program: {binary}", "give the path of a qemu-system-x86_64 or bochs binary")
-    one = _described(name, binary.absolute(), data.absolute() if data else None, env or {})
-    _save(registry().engines | {name: one})
+    path = binary.absolute()
+    bare = Runnable(
+        name=name, family="", version="", argv=(str(path),), env=env or {}, arguments=(), root=path.parent
+    )  # fmt: skip
+    one = _described(bare)
+    if data and one.runnable.family == "qemu":
+        one = _with(one, arguments=("-L", str(data.absolute())))
+    elif data:
+        one = _with(one, env={"BXSHARE": str(data.absolute()), **bare.env})
+    _note(name, one)
     return one.runnable
 
 
 def remove(name: str) -> None:
     """Forget one; its files are not touched."""
-    _save({key: one for key, one in registry().engines.items() if key != name})
+    _note(name, None)
 
 
 def runnable(name: str) -> Runnable:
-    """How to run one; raise :class:`EngineMissing` if its binary is gone."""
+    """How to run one; raise :class:`EngineMissing` if its program is gone."""
     one = registry().engines[name]
-    if one.fault():
-        binary = one.runnable.root / one.binary.path
-        if not binary.is_file():
-            raise EngineMissing(f"engine {name}: {binary} is gone", f"svmconf engines add {name} --binary PATH")
-        fresh = introduction(one.runnable)
-        one = _stamped(one.runnable, binary, fresh)
-        _save(registry().engines | {name: one})
+    if not one.binary.is_file():
+        raise EngineMissing(f"engine {name}: {one.binary} is gone", f"svmconf engines add {name} --binary PATH")
+    if one.changed:
+        one = _described(one.runnable)
+        _note(name, one)
     return one.runnable
 
 
-def _described(name: str, binary: Path, data: Path | None, env: dict[str, str]) -> Added:
-    bare = Runnable(
-        name=name, family="", version="", argv=(str(binary),), env=env, arguments=(), root=binary.parent
-    )  # fmt: skip
-    family, version = introduction(bare)
-    if data and family == "qemu":
-        bare = bare.model_copy(update={"arguments": ("-L", str(data))})
-    elif data:
-        bare = bare.model_copy(update={"env": {"BXSHARE": str(data), **env}})
-    return _stamped(bare, binary, (family, version))
+def _described(runnable: Runnable) -> Added:
+    """With what it says that it is, made exact: an own build rarely tells itself from the next one."""
+    family, version = introduction(runnable)
+    binary = Path(runnable.argv[0])
+    stat, exact = binary.stat(), f"{version}, sha256 {sha256(binary)[:12]}"
+    described = runnable.model_copy(update={"family": family, "version": exact})
+    return Added(runnable=described, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
 
-def _stamped(runnable: Runnable, binary: Path, words: tuple[str, str]) -> Added:
-    """With its version made exact: an own build rarely tells itself from the next one."""
-    family, version = words
-    file = File.of(binary.parent, binary.resolve() if binary.is_symlink() else binary)
-    exact = f"{version}, own build, sha256 {file.sha256[:12]}"
-    return Added(runnable=runnable.model_copy(update={"family": family, "version": exact}), binary=file)
+def _with(one: Added, **changes: object) -> Added:
+    return one.model_copy(update={"runnable": one.runnable.model_copy(update=changes)})
 
 
 def _file() -> Path:
     return cache.folder() / "added.json"
 
 
-def _save(engines: dict[str, Added]) -> None:
+def _note(name: str, one: Added | None) -> None:
+    """Write down one, or that there is none of that name."""
     with cache.guard("added"):
-        cache.write(_file(), Registry(engines=engines).model_dump_json(indent=1))
+        engines = {key: value for key, value in registry().engines.items() if key != name}
+        cache.write(_file(), Registry(engines=engines | ({name: one} if one else {})).model_dump_json(indent=1))

@@ -109,7 +109,7 @@ class Apt:
         for part in ("state/lists/partial", "cache/archives/partial", "etc/none"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         pin = f"Package: *\nPin: release n={self.suites[-1]}\nPin-Priority: 900\n"
-        settings = _machine_settings() + _PRIVATE.format(folder=self.folder)
+        settings = _DEFAULTS + _machine_settings() + _PRIVATE.format(folder=self.folder)
         files = {"status": "", "etc/sources.list": sources, "etc/preferences": pin, "apt.conf": settings}
         for name, content in files.items():
             path = self.folder / name
@@ -117,6 +117,9 @@ class Apt:
                 cache.write(path, content)
 
 
+_DEFAULTS = """\
+Acquire::Retries "3";
+"""
 _PRIVATE = """\
 Dir "{folder}/";
 Dir::State "state/";
@@ -142,10 +145,9 @@ APT::Sandbox::User "";
 Acquire::Check-Valid-Until "false";
 Acquire::Languages {{ "none"; }};
 Acquire::GzipIndexes "true";
-Acquire::Retries "3";
 Debug::NoLocking "true";
 """
-"""Comes after the machine's own settings. Who may use a suite's state is for :func:`cache.guard` to say."""
+"""The machine's own settings come between these two. Who may use a suite's state is for :func:`cache.guard` to say."""
 
 
 def source(suite: str) -> str:

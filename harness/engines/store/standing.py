@@ -83,9 +83,9 @@ def _now(locked: Locked | None, here: str) -> str:
 
 
 def _added(one: added.Added) -> Installed:
-    gone = not (one.runnable.root / one.binary.path).is_file()
+    gone = not one.binary.is_file()
     return Installed(
-        name=one.name,
+        name=one.runnable.name,
         family=one.runnable.family,
         state=State.MISSING if gone else State.READY,
         version=one.runnable.version,
