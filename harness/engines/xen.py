@@ -26,7 +26,7 @@ from harness.machine.xen.machine import XenMachine
 from harness.observation import Observation
 
 PROBE_IMAGE = paths.IMAGES / "probe.elf"
-_MODEL = "EPYC"
+_MODEL, _WITHOUT_NPT, _FOREIGN = "EPYC", "EPYC,-npt", "GenuineIntel"
 _MEMORY = 128
 """MiB of a domain, unless a manifest asks for more: one kept state serves most cases."""
 
@@ -48,18 +48,18 @@ class Xen:
     @property
     def description(self) -> str:
         """One line: what it is and why it was chosen."""
-        nested = "nested SVM of a PVH domain" if self._refusal is None else f"no nested SVM: {self._refusal}"
+        nested = "nested SVM of a PVH domain" if self._refusal is None else f"it refuses nestedhvm=1: {self._refusal}"
         return f"Xen {self._xen.version} inside QEMU {self._qemu.version}, TCG: {nested}"
 
     @property
     def default_cpus(self) -> tuple[str, ...]:
-        """The one that there is; ``EPYC,-npt`` can be asked for."""
-        return (_MODEL,)
+        """With nested paging and without; one without SVM where Xen offers no more."""
+        return (_MODEL, _WITHOUT_NPT)
 
     @property
     def foreign_cpus(self) -> tuple[str, ...]:
-        """None: TCG has no VMX, so Xen has no such domains on a processor of Intel's."""
-        return ()
+        """A domain may be told another vendor than the processor's."""
+        return (_FOREIGN,)
 
     def lacks(self, boot: Boot) -> str:
         """L0's debugger sees and changes everything."""
@@ -71,36 +71,42 @@ class Xen:
     # CPU models
 
     def cpu_models(self) -> dict[str, CpuModel]:
-        """What a domain is offered on L0's EPYC."""
+        """What domains are offered on L0's EPYC: SVM with and without nested paging, or another vendor's name."""
         nested = self._refusal is None
-        model = CpuModel(name=_MODEL, vendor="AuthenticAMD", long_mode=True, svm=nested, npt=nested)
-        return {_MODEL: model}
+        models = [CpuModel(name=_MODEL, vendor="AuthenticAMD", long_mode=True, svm=nested, npt=nested)]
+        if nested:
+            models.append(models[0].model_copy(update={"name": _WITHOUT_NPT, "npt": False}))
+        models.append(CpuModel(name=_FOREIGN, vendor=_FOREIGN, long_mode=True, svm=False, npt=False))
+        return {model.name: model for model in models}
 
     def cpu(self, spec: str) -> CpuModel:
-        """``EPYC``, ``EPYC,-svm`` (a domain without nestedhvm) or ``EPYC,-npt`` (its CPUID shows no nested paging)."""
+        """A model, with ``-svm`` (a domain without nestedhvm) or ``-npt`` (its CPUID shows no nested paging)."""
         name, *changes = spec.split(",")
         models = self.cpu_models()
         if name not in models:
             raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(models)}")
         bits: dict[str, object] = {}
         for change in changes:
-            if change[1:] not in ("svm", "npt") or change[:1] not in ("+", "-"):
+            if change not in ("+svm", "-svm", "+npt", "-npt"):
                 raise SvmconfError(f"{self.name} cannot change {change!r}", "it knows -svm and -npt")
             bits[change[1:]] = change[0] == "+"
-        if bits.get("svm") and self._refusal is not None:
-            raise SvmconfError(self._refusal)
+        if bits.get("svm") and not models[name].svm:
+            raise SvmconfError(f"{self.name} has no SVM for {name}", self._refusal or "it takes a processor of AMD's")
         return models[name].model_copy(update={"name": spec} | bits)
 
     @cached_property
     def _refusal(self) -> str | None:
-        """Why this Xen offers no nested SVM here, in xl's words; asked of it once, then remembered with the states."""
+        """Why this Xen offers no nested SVM here, in xl's words; asked of it once, then remembered with the states.
+
+        From 4.19 on start_nested_svm() wants LBRV, NRIPS, FLUSHBYASID and DECODEASSISTS, which TCG has not.
+        """
         try:
-            self._layer(_MEMORY, svm=True, npt=True).state()
+            self._layer(Domain(_MEMORY, svm=True, npt=True)).state()
         except Refused as refused:
             return refused.what
         return None
 
-    def _layer(self, memory: int, *, svm: bool, npt: bool) -> Layer:
+    def _layer(self, domain: Domain) -> Layer:
         # MONITOR makes dom0 idle in a way that TCG spins on; SMAP is broken for Xen's dom0 on QEMU 7.2.
         smap = ",-smap" if self._qemu.version.startswith("7.") else ""
         return Layer(
@@ -110,7 +116,7 @@ class Xen:
             kernel=self._kernel,
             busybox=self._busybox,
             cpu=f"{_MODEL},+svm,+npt,-monitor{smap}",
-            domain=Domain(memory, svm, npt),
+            domain=domain,
         )
 
     # Booting
@@ -128,11 +134,14 @@ class Xen:
         copy = folder / "program.elf"
         image = program.into(Image.load(PROBE_IMAGE), copy)
         try:
-            with self._machine(image, "", cpu, _MEMORY, program.seconds, folder) as machine:
+            asks = None if program.faults else image.symbol("svmconf_step_code")
+            with self._machine(image, "", cpu, _MEMORY, program.seconds, folder, asks) as machine:
                 seen = watch_program(machine, image, program)
+                answers = [*machine.answers, *[""] * len(seen.steps)]
+                steps = [s.model_copy(update={"answered_by": a}) for s, a in zip(seen.steps, answers, strict=False)]
         finally:
             copy.unlink(missing_ok=True)
-        return seen.model_copy(update=self._who(cpu))
+        return seen.model_copy(update={"steps": steps} | self._who(cpu))
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """There is none: a domain is set going by the harness, not by a command line."""
@@ -140,18 +149,18 @@ class Xen:
 
     def _who(self, cpu: str) -> dict[str, object]:
         layers = [
-            "L2 what the domain runs",
-            f"L1 Xen {self._xen.version}: answers what it intercepts",
-            f"L0 QEMU {self._qemu.version}, TCG: answers the rest",
+            f"Xen {self._xen.version}: what it intercepts",
+            f"TCG of QEMU {self._qemu.version}: the rest",
         ]
         return {"engine": self.name, "engine_version": self.version, "cpu": cpu, "layers": layers}
 
     @contextmanager
     def _machine(
-        self, image: Image, cmdline: str, cpu: str, memory: int, seconds: float, folder: Path
+        self, image: Image, cmdline: str, cpu: str, memory: int, seconds: float, folder: Path, asks: int | None = None
     ) -> Iterator[XenMachine]:
         model = self.cpu(cpu)
-        layer = self._layer(memory, svm=model.svm, npt=model.npt)
-        with XenMachine(layer, multiboot1(image, cmdline, memory), folder, seconds) as machine:
+        vendor = "" if model.amd else model.vendor
+        layer = self._layer(Domain(memory, svm=model.svm, npt=model.npt, vendor=vendor))
+        with XenMachine(layer, multiboot1(image, cmdline, memory), folder, seconds, asks) as machine:
             (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
             yield machine

@@ -159,6 +159,8 @@ class Tracer:
                 after = self._now()
             if insn in _TELLING:
                 event = event.model_copy(update={"after": after})
+        if fault is None or not fault.skip:  # engines of several layers have debuggers that know which one answered
+            event = event.model_copy(update={"answered_by": getattr(self._debugger, "answered_by", "")})
         self.events.append(event)
         gives_page = insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed and event.written
         if self._boot.guard_hsave and gives_page:  # writing 0 takes the page back

@@ -18,7 +18,8 @@ from harness.machine.ram import Ram
 from harness.machine.vmcb import FIELDS, Vmcb
 from harness.machine.xen.found import Found
 
-EXIT_VMRUN, EXIT_HLT, EXIT_SHUTDOWN = 0x80, 0x78, 0x7F
+TCG, XEN = "TCG", "Xen"
+_EXIT_VMRUN = 0x80
 _NOT_ITS_DOING = frozenset((0x60, 0x61, 0x62, 0x63, 0x64, 0x400))
 """Exits after which the instruction is executed anew: INTR, NMI, SMI, INIT, VINTR, NPF."""
 
@@ -41,8 +42,8 @@ class DomainDebugger:
         self._ram = ram
         self._found = found
         self._over = over
-        self.xen_answered = False
-        """Whether the instruction stepped last made Xen look at it; else TCG answered it alone."""
+        self.answered_by = ""
+        """The layer that answered the instruction stepped last: Xen if it was intercepted, else TCG."""
 
     def fileno(self) -> int:
         """The socket's descriptor, for :mod:`select`."""
@@ -132,11 +133,14 @@ class DomainDebugger:
         deadline = Deadline.after(PATIENCE)
         while True:
             stop = self._gdb.step()
-            self.xen_answered = _trapped(stop) and not self.executes
-            if not self.xen_answered:
+            if not _trapped(stop):
                 return stop
+            if self.executes:
+                self.answered_by = TCG
+                return stop
+            self.answered_by = XEN
             cause = self._exit()
-            if cause == EXIT_VMRUN:
+            if cause == _EXIT_VMRUN:
                 return stop
             stop = self._enter(deadline)
             if cause not in _NOT_ITS_DOING or not _trapped(stop) or self._gdb.register("rip") != start:

@@ -6,6 +6,7 @@ It holds the programs of xl with the libraries that they load, Xen's modules, bu
 from __future__ import annotations
 
 import lzma
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +47,15 @@ while :; do busybox sleep 1000000; done
 
 @dataclass(frozen=True)
 class Domain:
-    """A domain: ``memory`` in MiB, whether it has nested SVM, and whether its CPUID shows nested paging."""
+    """A domain: ``memory`` in MiB, whether it has nested SVM, and what else its CPUID shows.
+
+    ``vendor`` is the processor's unless given: 12 characters.
+    """
 
     memory: int
     svm: bool
     npt: bool
+    vendor: str = ""
 
     @property
     def config(self) -> str:
@@ -66,8 +71,12 @@ class Domain:
             'on_reboot="preserve"',
             'on_crash="preserve"',
         ]
-        if self.svm and not self.npt:
-            lines.append('cpuid="host,npt=0"')
+        if self.vendor:
+            words = struct.unpack("<3I", self.vendor.encode())
+            bits = (f"{name}={word:032b}" for name, word in zip(("ebx", "edx", "ecx"), words, strict=True))
+            lines.append(f'cpuid=["0:{",".join(bits)}"]')
+        elif self.svm and not self.npt:
+            lines.append('cpuid="host,svm_npt=0"')
         return "\n".join(lines) + "\n"
 
 

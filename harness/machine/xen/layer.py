@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +20,13 @@ from harness.machine.xen import dom0, parking
 from harness.machine.xen.found import EferHunt, Found, find_vmcb, open_ports
 from harness.machine.xen.snapshot import State, forget, kept
 
-_FORMAT = "1"
+_FORMAT = "2"
 _XEN_WORDS = f"console=com2 com2=115200,8n1 loglvl=all guest_loglvl=all dom0_mem={dom0.MEMORY}M"
 _DOM0_WORDS = "console=hvc0 quiet rdinit=/init panic=-1"
 _OTHERS = 64  # MiB: Xen itself, and what the domain's tables take
 _BOOT_SECONDS, _RESTORE_SECONDS = 300.0, 60.0
 _TICK = 0.02
+_REPORTER = re.compile(r"^libxl: error: (libxl\w*\.c:\d+:)?")
 
 
 class Refused(EngineError):
@@ -101,7 +103,7 @@ class Layer:
                 machine.debugger.resume()
                 refusal = _wait_for_domain(machine, console(folder), deadline)
                 if refusal is not None:
-                    state.refuse(f"{self.name}: {refusal}")
+                    state.refuse(refusal)
                     return
                 machine.interrupt()
                 state.save(machine.qmp, machine.ram.descriptor, _search(machine, deadline), deadline)
@@ -144,7 +146,7 @@ def _wait_for_domain(machine: QemuMachine, log: Path, deadline: Deadline) -> str
             return None
         _, refused, words = said.partition(dom0.REFUSED)
         if refused and "\n" in words:
-            return words.splitlines()[0].strip()
+            return _REPORTER.sub("", words.splitlines()[0].strip())
         if machine.child.wait(deadline.sooner(_TICK)):
             raise EngineError(f"L0 ended while Xen booted: {machine.child.said or last(said)}")
         if deadline.passed:

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError
-from harness.machine.base import Stop
+from harness.machine.base import Point, Stop
 from harness.machine.ending import Ending, How
 from harness.machine.handoff import Handoff
 from harness.machine.qemu import CONSOLE_LIMIT
@@ -34,9 +34,10 @@ class XenMachine:
     """A domain that waits before an image's first instruction until :meth:`run`.
 
     :param seconds: how long the image may take, from :meth:`run` on.
+    :param ask_at: whenever the domain comes to this address, :attr:`answers` gets who answered the instruction there.
     """
 
-    def __init__(self, layer: Layer, handoff: Handoff, folder: Path, seconds: float) -> None:
+    def __init__(self, layer: Layer, handoff: Handoff, folder: Path, seconds: float, ask_at: int | None = None) -> None:
         self.started = time.monotonic()
         self._qemu, found = layer.restored(folder)
         try:
@@ -52,6 +53,9 @@ class XenMachine:
             raise
         self.command = self._qemu.command
         self.reader: RecordReader = self._qemu.reader
+        self._halted_before = False
+        self._ask_at = ask_at
+        self.answers: list[str] = []
         self.ready = time.monotonic()
         self.deadline = Deadline.after(seconds)
 
@@ -87,6 +91,8 @@ class XenMachine:
         over: Callable[[], str | None] = lambda: None,
     ) -> Ending:
         """Let it run to its end (see :class:`harness.machine.base.Machine`)."""
+        if self._ask_at is not None:
+            self.debugger.insert(Point.HARDWARE, self._ask_at)
         self.debugger.resume()
         look = Deadline.after(_TICK)
         while not self._qemu.child.wait(self.deadline.sooner(look.left), self.debugger.fileno()):
@@ -96,13 +102,26 @@ class XenMachine:
                     self._qemu.qmp.quit()  # it paused instead of exiting
                 if stop.shut_down or stop.broken or stop.gone:
                     return self._stopped_for_good()
-                on_stop(stop)
+                if self._ask_at is None:
+                    on_stop(stop)
+                else:
+                    self._ask()
             if look.passed or self.deadline.passed:
                 ending = self._looked(at_shutdown, over)
+                if ending is not None and ending.how is How.HALTED and not self._halted_before:
+                    ending, self._halted_before = (
+                        None,
+                        True,
+                    )  # what it wrote to the exit port before may still be under way
                 if ending is not None:
                     return ending
                 look = Deadline.after(_TICK)
         return self._exited()
+
+    def _ask(self) -> None:
+        self.debugger.step()
+        self.answers.append(self.debugger.answered_by)
+        self.debugger.resume()
 
     def _stop(self) -> Stop | None:
         if not self._qemu.child.wait(Deadline.after(0), self.debugger.fileno()):
