@@ -4,15 +4,15 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{
-    KVM_EXIT_INTERNAL_ERROR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_INJECT_BP, KVM_GUESTDBG_SINGLESTEP,
-    KVM_GUESTDBG_USE_HW_BP, KVM_GUESTDBG_USE_SW_BP, KVM_MP_STATE_HALTED, kvm_guest_debug, kvm_userspace_memory_region,
+    KVM_EXIT_INTERNAL_ERROR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_MP_STATE_HALTED,
+    kvm_guest_debug, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 
 use crate::cpu::{self, named};
 use crate::devices::{Act, Devices};
 use crate::memory::Memory;
-use crate::points::Points;
+use crate::points::{self, Points};
 use crate::registers::Registers;
 use crate::timer::{self, TICK, Ticking};
 use crate::wire::{End, How, Job};
@@ -20,7 +20,6 @@ use crate::wire::{End, How, Job};
 const TSS_ADDRESS: usize = 0xFFFB_D000;
 const FLAG_INTERRUPT: u64 = 1 << 9;
 const PAGING: u64 = 1 << 31;
-const BREAKPOINT: u32 = 3;
 const SAMPLES: usize = 8;
 const SAMPLE_TICK: Duration = Duration::from_millis(2);
 /// DR7: local enable bits of the four, length and kind 0 (one byte, execution), and the bit that reads as 1.
@@ -61,8 +60,8 @@ pub struct Machine {
     pub ran: Duration,
     limit: Duration,
     console: u64,
-    /// What KVM was last told about debugging: control, and the debug registers.
-    told: (u32, [u64; 4], u64),
+    /// What KVM was last told about debugging.
+    told: kvm_guest_debug,
 }
 
 impl Machine {
@@ -97,7 +96,7 @@ impl Machine {
             ran: Duration::ZERO,
             limit: Duration::from_millis(job.milliseconds.into()),
             console: job.console.into(),
-            told: (0, [0; 4], 0),
+            told: kvm_guest_debug::default(),
         })
     }
 
@@ -134,7 +133,7 @@ impl Machine {
         if self.ended.is_some() {
             return Ok(Stop::Ended);
         }
-        self.tell(mode, skip, 0)?;
+        self.tell(mode, skip)?;
         let start = Instant::now();
         let before = self.ran;
         let _ticking = Ticking::every(TICK);
@@ -146,15 +145,14 @@ impl Machine {
                     self.ended = Some(end);
                     break Stop::Ended;
                 }
-                Left::Debug(BREAKPOINT, pc) if !self.is_ours(pc) => self.tell(mode, skip, KVM_GUESTDBG_INJECT_BP)?,
-                Left::Debug(BREAKPOINT, pc) => break Stop::Point(pc),
-                Left::Debug(_, pc) => {
-                    break if mode == Mode::SingleStep {
-                        Stop::Stepped
-                    } else {
-                        Stop::Point(pc)
-                    };
+                Left::Trapped(bytes) => {
+                    if let Some(pc) = self.untrapped()? {
+                        break Stop::Point(pc);
+                    }
+                    let _ = self.devices.write(points::PORT, bytes);
                 }
+                Left::Debug if mode == Mode::SingleStep => break Stop::Stepped,
+                Left::Debug => break Stop::Point(self.linear_rip()?),
                 Left::Tick => {
                     self.ran = before + start.elapsed();
                     if watch(&mut self.devices)? {
@@ -180,6 +178,7 @@ impl Machine {
             Err(error) => return Ok(Left::Ended(End::broken(format!("KVM_RUN: {error}")))),
         };
         Ok(match exit {
+            VcpuExit::IoOut(points::PORT, bytes) => Left::Trapped(bytes[0]),
             VcpuExit::IoOut(port, bytes) => {
                 // What is wider than a byte goes to the ports that follow; a string to the one.
                 let mut act = None;
@@ -204,7 +203,7 @@ impl Machine {
                 Left::Again
             }
             VcpuExit::MmioWrite(..) => Left::Again,
-            VcpuExit::Debug(debug) => Left::Debug(debug.exception, debug.pc),
+            VcpuExit::Debug(_) => Left::Debug,
             VcpuExit::Intr => Left::Tick,
             VcpuExit::Shutdown => Left::Ended(self.at_end(How::TripleFault)?),
             VcpuExit::Hlt => Left::Ended(self.at_end(How::Halted)?),
@@ -274,47 +273,61 @@ impl Machine {
             match self.enter()? {
                 Left::Tick => end.rips.extend(self.at_end(how)?.rips),
                 Left::Again => {}
-                Left::Ended(_) | Left::Debug(..) => break,
+                Left::Ended(_) | Left::Trapped(_) | Left::Debug => break,
             }
         }
         Ok(end)
     }
 
-    /// Whether a breakpoint of ours is at a linear address.
-    fn is_ours(&self, pc: u64) -> bool {
-        self.physical(pc).is_some_and(|address| self.points.at(address))
+    /// Where the breakpoint is that the processor just ran into, with the processor back before it; `None` if the write
+    /// to our port was the software's own.
+    fn untrapped(&mut self) -> io::Result<Option<u64>> {
+        self.complete();
+        let behind = self.linear_rip()?;
+        let pc = behind.wrapping_sub(points::LENGTH);
+        if !self.physical(pc).is_some_and(|address| self.points.at(address)) {
+            return Ok(None);
+        }
+        let mut regs = self.vcpu.get_regs().map_err(named("KVM_GET_REGS"))?;
+        regs.rip = regs.rip.wrapping_sub(points::LENGTH);
+        self.vcpu.set_regs(&regs).map_err(named("KVM_SET_REGS"))?;
+        Ok(Some(pc))
+    }
+
+    /// Lets KVM finish the access to a port that it left the guest for, and no more.
+    fn complete(&mut self) {
+        self.vcpu.set_kvm_immediate_exit(1);
+        let left = self.vcpu.run().err();
+        debug_assert!(left.is_some_and(|error| error.errno() == libc::EINTR));
+        self.vcpu.set_kvm_immediate_exit(0);
     }
 
     /// Tells KVM what to stop for, if it does not know already.
-    fn tell(&mut self, mode: Mode, skip: Option<u64>, inject: u32) -> io::Result<()> {
-        let mut control = inject;
+    fn tell(&mut self, mode: Mode, skip: Option<u64>) -> io::Result<()> {
         let mut debug = kvm_guest_debug::default();
-        if !self.points.is_empty() {
-            control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_SW_BP;
-        }
         if mode == Mode::SingleStep {
-            control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+            debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
         }
-        let mut addresses = [0; 4];
-        let mut dr7 = 0;
         for (number, address) in self.hardware.iter().enumerate() {
             if let Some(address) = address.filter(|address| Some(*address) != skip) {
-                control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
-                addresses[number] = address;
-                dr7 |= DR7_FIXED | 1 << (2 * number);
+                debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+                debug.arch.debugreg[number] = address;
+                debug.arch.debugreg[7] |= DR7_FIXED | 1 << (2 * number);
             }
         }
-        if inject == 0 && self.told == (control, addresses, dr7) {
-            return Ok(());
+        if self.told != debug {
+            self.vcpu
+                .set_guest_debug(&debug)
+                .map_err(named("KVM_SET_GUEST_DEBUG"))?;
+            self.told = debug;
         }
-        debug.control = control | if inject == 0 { 0 } else { KVM_GUESTDBG_ENABLE };
-        debug.arch.debugreg[..4].copy_from_slice(&addresses);
-        debug.arch.debugreg[7] = dr7;
-        self.vcpu
-            .set_guest_debug(&debug)
-            .map_err(named("KVM_SET_GUEST_DEBUG"))?;
-        self.told = (control & !inject, addresses, dr7);
         Ok(())
+    }
+
+    pub(crate) fn linear_rip(&self) -> io::Result<u64> {
+        let Registers { regs, sregs } = self.registers()?;
+        let base = if sregs.cs.l != 0 { 0 } else { sregs.cs.base };
+        Ok(base.wrapping_add(regs.rip))
     }
 }
 
@@ -322,6 +335,8 @@ impl Machine {
 enum Left {
     Again,
     Tick,
-    Debug(u32, u64),
+    Debug,
+    /// A write to the port of our breakpoints.
+    Trapped(u8),
     Ended(End),
 }

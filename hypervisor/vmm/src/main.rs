@@ -58,7 +58,7 @@ fn serve() -> io::Result<()> {
             Request::Run(job) => next = Session::new(&kvm, &job, &mut control, &mut gdb, &mut trace).serve()?,
             Request::Execute(program) => control.send(&program::execute(&program))?,
             Request::Read { .. } => control.send(&Reply::Memory(Vec::new()))?,
-            Request::Close => {}
+            Request::Close => control.send(&Reply::Closed)?,
         }
     }
 }

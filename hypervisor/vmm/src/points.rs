@@ -1,10 +1,21 @@
-//! Breakpoints: INT3 in the machine's memory. Nobody else sees them there.
+//! Breakpoints: a write to a port of ours, in the machine's memory. Nobody else sees it there.
+//!
+//! INT3 would do on a real processor. Below KVM is TCG, which delivers it to the guest although KVM intercepts #BP (it
+//! looks at the intercept of INTn instead). An OUT always comes back to us. It takes two bytes where INT3 takes one; no
+//! instruction that the harness stops at is shorter.
 
 use std::collections::BTreeMap;
 
 use crate::memory::Memory;
 
-const INT3: u8 = 0xCC;
+/// The port that only our breakpoints write to.
+pub const PORT: u16 = 0xE3;
+
+/// OUT E3h, AL.
+const TRAP: [u8; LENGTH as usize] = [0xE6, PORT as u8];
+
+/// Bytes that a breakpoint takes.
+pub const LENGTH: u64 = 2;
 
 /// Who set a breakpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,7 +27,7 @@ pub enum Owner {
 
 #[derive(Default)]
 struct Point {
-    original: u8,
+    original: Vec<u8>,
     debugger: bool,
     step: bool,
 }
@@ -35,22 +46,23 @@ impl Point {
 pub struct Points(BTreeMap<u64, Point>);
 
 impl Points {
-    /// False where there is no memory.
+    /// False where there is no memory, or half of another breakpoint.
     pub fn set(&mut self, memory: &mut Memory, address: u64, owner: Owner) -> bool {
         if let Some(point) = self.0.get_mut(&address) {
             *point.flag(owner) = true;
             return true;
         }
-        let Some(&original) = memory.read(address, 1).first() else {
+        let original = memory.read(address, TRAP.len());
+        if self.touching(address, LENGTH).next().is_some() || original.len() < TRAP.len() {
             return false;
-        };
+        }
         let mut point = Point {
             original,
             ..Point::default()
         };
         *point.flag(owner) = true;
         self.0.insert(address, point);
-        memory.write(address, &[INT3])
+        memory.write(address, &TRAP)
     }
 
     /// False when there is none.
@@ -60,7 +72,7 @@ impl Points {
         };
         let had = std::mem::take(point.flag(owner));
         if !point.debugger && !point.step {
-            memory.write(address, &[point.original]);
+            memory.write(address, &point.original);
             self.0.remove(&address);
         }
         had
@@ -89,22 +101,35 @@ impl Points {
         self.0.get(&address).is_some_and(|point| point.debugger)
     }
 
-    /// Puts the original byte back, or the INT3 again, without forgetting the breakpoint.
-    pub fn lift(&self, memory: &mut Memory, address: u64, lifted: bool) {
-        if let Some(point) = self.0.get(&address) {
-            memory.write(address, &[if lifted { point.original } else { INT3 }]);
-        }
+    /// Whether any of these bytes is one of ours.
+    pub fn within(&self, address: u64, length: u64) -> bool {
+        self.touching(address, length).next().is_some()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Puts the original bytes back, or ours again, without forgetting the breakpoint.
+    pub fn lift(&self, memory: &mut Memory, address: u64, lifted: bool) {
+        if let Some(point) = self.0.get(&address) {
+            memory.write(address, if lifted { &point.original } else { &TRAP });
+        }
     }
 
     /// Puts into bytes that were read from memory what stands there without us.
     pub fn hide(&self, address: u64, bytes: &mut [u8]) {
-        for (at, point) in self.0.range(address..address + bytes.len() as u64) {
-            bytes[(at - address) as usize] = point.original;
+        for (at, point) in self.touching(address, bytes.len() as u64) {
+            for (place, original) in (*at..).zip(&point.original) {
+                if let Some(byte) = place
+                    .checked_sub(address)
+                    .and_then(|offset| bytes.get_mut(offset as usize))
+                {
+                    *byte = *original;
+                }
+            }
         }
+    }
+
+    fn touching(&self, address: u64, length: u64) -> impl Iterator<Item = (&u64, &Point)> {
+        self.0
+            .range(address.saturating_sub(LENGTH - 1)..address.saturating_add(length))
     }
 }
 
@@ -114,7 +139,7 @@ mod tests {
 
     fn memory() -> Memory {
         let mut memory = Memory::new(0x1000).expect("a page");
-        assert!(memory.write(0x10, &[1, 2, 3]));
+        assert!(memory.write(0x10, &[1, 2, 3, 4]));
         memory
     }
 
@@ -122,12 +147,15 @@ mod tests {
     fn a_point_is_in_memory_and_hidden() {
         let (mut memory, mut points) = (memory(), Points::default());
         assert!(points.set(&mut memory, 0x11, Owner::Debugger));
-        let mut bytes = memory.read(0x10, 3);
-        assert_eq!(bytes, [1, INT3, 3]);
-        points.hide(0x10, &mut bytes);
-        assert_eq!(bytes, [1, 2, 3]);
+        assert_eq!(memory.read(0x10, 4), [1, TRAP[0], TRAP[1], 4]);
+        for (start, length) in [(0x10, 4), (0x12, 2), (0x10, 2)] {
+            let mut bytes = memory.read(start, length);
+            points.hide(start, &mut bytes);
+            let first = (start - 0x10) as usize;
+            assert_eq!(bytes, [1, 2, 3, 4][first..first + length]);
+        }
         assert!(points.clear(&mut memory, 0x11, Owner::Debugger));
-        assert_eq!(memory.read(0x10, 3), [1, 2, 3]);
+        assert_eq!(memory.read(0x10, 4), [1, 2, 3, 4]);
         assert!(!points.clear(&mut memory, 0x11, Owner::Debugger));
     }
 
@@ -138,10 +166,10 @@ mod tests {
         points.set(&mut memory, 0x10, Owner::Debugger);
         points.clear_step(&mut memory);
         assert!(points.of_debugger(0x10));
-        assert_eq!(memory.read(0x10, 1), [INT3]);
+        assert_eq!(memory.read(0x10, 2), TRAP);
         points.clear(&mut memory, 0x10, Owner::Debugger);
-        assert!(points.is_empty());
-        assert_eq!(memory.read(0x10, 1), [1]);
+        assert!(!points.at(0x10));
+        assert_eq!(memory.read(0x10, 2), [1, 2]);
     }
 
     #[test]
@@ -149,15 +177,20 @@ mod tests {
         let (mut memory, mut points) = (memory(), Points::default());
         points.set(&mut memory, 0x12, Owner::Debugger);
         points.lift(&mut memory, 0x12, true);
-        assert_eq!(memory.read(0x12, 1), [3]);
+        assert_eq!(memory.read(0x12, 2), [3, 4]);
         points.lift(&mut memory, 0x12, false);
-        assert_eq!(memory.read(0x12, 1), [INT3]);
+        assert_eq!(memory.read(0x12, 2), TRAP);
     }
 
     #[test]
-    fn there_is_none_outside_memory() {
+    fn there_is_none_outside_memory_or_over_another() {
         let (mut memory, mut points) = (memory(), Points::default());
-        assert!(!points.set(&mut memory, 0x1000, Owner::Debugger));
-        assert!(points.is_empty());
+        assert!(!points.set(&mut memory, 0x0FFF, Owner::Debugger));
+        assert!(points.set(&mut memory, 0x11, Owner::Debugger));
+        assert!(!points.set(&mut memory, 0x10, Owner::Debugger));
+        assert!(!points.set(&mut memory, 0x12, Owner::Debugger));
+        assert!(points.set(&mut memory, 0x13, Owner::Debugger));
+        assert!(points.within(0x12, 1));
+        assert!(!points.within(0x15, 8));
     }
 }

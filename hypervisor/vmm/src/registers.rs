@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
+use kvm_bindings::{kvm_regs, kvm_sregs};
 
 pub struct Registers {
     pub regs: kvm_regs,
@@ -10,7 +10,7 @@ pub struct Registers {
 }
 
 /// Name and width in bits, in the order of their numbers.
-const LAYOUT: [(&str, u32); 32] = [
+const LAYOUT: [(&str, u32); 40] = [
     ("rax", 64),
     ("rbx", 64),
     ("rcx", 64),
@@ -43,6 +43,14 @@ const LAYOUT: [(&str, u32); 32] = [
     ("cr4", 64),
     ("cr8", 64),
     ("efer", 64),
+    ("gdt_base", 64),
+    ("gdt_limit", 32),
+    ("idt_base", 64),
+    ("idt_limit", 32),
+    ("ldt_base", 64),
+    ("ldt_limit", 32),
+    ("tr_base", 64),
+    ("tr_limit", 32),
 ];
 
 /// Those that are in [`kvm_sregs`].
@@ -71,79 +79,82 @@ impl Registers {
     }
 
     /// The value, little-endian, as long as the description says.
-    pub fn get(&self, number: usize) -> Option<Vec<u8>> {
+    pub fn get(&mut self, number: usize) -> Option<Vec<u8>> {
         let (_, bits) = LAYOUT.get(number)?;
-        Some(self.value(number).to_le_bytes()[..*bits as usize / 8].to_vec())
+        Some(self.value(number)?.to_le_bytes()[..*bits as usize / 8].to_vec())
     }
 
     pub fn set(&mut self, number: usize, value: u64) -> bool {
-        if let Some(segment) = self.segment(number) {
-            segment.selector = value as u16;
-            return true;
+        match self.place(number) {
+            Some(Place::Long(place)) => *place = value,
+            Some(Place::Word(place)) => *place = value as u32,
+            Some(Place::Half(place)) => *place = value as u16,
+            None => return false,
         }
-        let Some(register) = self.word(number) else {
-            return false;
-        };
-        *register = value;
         true
     }
 
-    fn value(&self, number: usize) -> u64 {
-        let mut copy = Self {
-            regs: self.regs,
-            sregs: self.sregs,
-        };
-        match copy.segment(number) {
-            Some(segment) => segment.selector.into(),
-            None => copy.word(number).map_or(0, |register| *register),
-        }
-    }
-
-    fn segment(&mut self, number: usize) -> Option<&mut kvm_segment> {
-        let sregs = &mut self.sregs;
-        Some(match LAYOUT.get(number)?.0 {
-            "cs" => &mut sregs.cs,
-            "ss" => &mut sregs.ss,
-            "ds" => &mut sregs.ds,
-            "es" => &mut sregs.es,
-            "fs" => &mut sregs.fs,
-            "gs" => &mut sregs.gs,
-            _ => return None,
+    fn value(&mut self, number: usize) -> Option<u64> {
+        Some(match self.place(number)? {
+            Place::Long(place) => *place,
+            Place::Word(place) => (*place).into(),
+            Place::Half(place) => (*place).into(),
         })
     }
 
-    fn word(&mut self, number: usize) -> Option<&mut u64> {
+    fn place(&mut self, number: usize) -> Option<Place<'_>> {
         let (regs, sregs) = (&mut self.regs, &mut self.sregs);
         Some(match LAYOUT.get(number)?.0 {
-            "rax" => &mut regs.rax,
-            "rbx" => &mut regs.rbx,
-            "rcx" => &mut regs.rcx,
-            "rdx" => &mut regs.rdx,
-            "rsi" => &mut regs.rsi,
-            "rdi" => &mut regs.rdi,
-            "rbp" => &mut regs.rbp,
-            "rsp" => &mut regs.rsp,
-            "r8" => &mut regs.r8,
-            "r9" => &mut regs.r9,
-            "r10" => &mut regs.r10,
-            "r11" => &mut regs.r11,
-            "r12" => &mut regs.r12,
-            "r13" => &mut regs.r13,
-            "r14" => &mut regs.r14,
-            "r15" => &mut regs.r15,
-            "rip" => &mut regs.rip,
-            "eflags" => &mut regs.rflags,
-            "fs_base" => &mut sregs.fs.base,
-            "gs_base" => &mut sregs.gs.base,
-            "cr0" => &mut sregs.cr0,
-            "cr2" => &mut sregs.cr2,
-            "cr3" => &mut sregs.cr3,
-            "cr4" => &mut sregs.cr4,
-            "cr8" => &mut sregs.cr8,
-            "efer" => &mut sregs.efer,
+            "rax" => Place::Long(&mut regs.rax),
+            "rbx" => Place::Long(&mut regs.rbx),
+            "rcx" => Place::Long(&mut regs.rcx),
+            "rdx" => Place::Long(&mut regs.rdx),
+            "rsi" => Place::Long(&mut regs.rsi),
+            "rdi" => Place::Long(&mut regs.rdi),
+            "rbp" => Place::Long(&mut regs.rbp),
+            "rsp" => Place::Long(&mut regs.rsp),
+            "r8" => Place::Long(&mut regs.r8),
+            "r9" => Place::Long(&mut regs.r9),
+            "r10" => Place::Long(&mut regs.r10),
+            "r11" => Place::Long(&mut regs.r11),
+            "r12" => Place::Long(&mut regs.r12),
+            "r13" => Place::Long(&mut regs.r13),
+            "r14" => Place::Long(&mut regs.r14),
+            "r15" => Place::Long(&mut regs.r15),
+            "rip" => Place::Long(&mut regs.rip),
+            "eflags" => Place::Long(&mut regs.rflags),
+            "cs" => Place::Half(&mut sregs.cs.selector),
+            "ss" => Place::Half(&mut sregs.ss.selector),
+            "ds" => Place::Half(&mut sregs.ds.selector),
+            "es" => Place::Half(&mut sregs.es.selector),
+            "fs" => Place::Half(&mut sregs.fs.selector),
+            "gs" => Place::Half(&mut sregs.gs.selector),
+            "fs_base" => Place::Long(&mut sregs.fs.base),
+            "gs_base" => Place::Long(&mut sregs.gs.base),
+            "cr0" => Place::Long(&mut sregs.cr0),
+            "cr2" => Place::Long(&mut sregs.cr2),
+            "cr3" => Place::Long(&mut sregs.cr3),
+            "cr4" => Place::Long(&mut sregs.cr4),
+            "cr8" => Place::Long(&mut sregs.cr8),
+            "efer" => Place::Long(&mut sregs.efer),
+            "gdt_base" => Place::Long(&mut sregs.gdt.base),
+            "gdt_limit" => Place::Half(&mut sregs.gdt.limit),
+            "idt_base" => Place::Long(&mut sregs.idt.base),
+            "idt_limit" => Place::Half(&mut sregs.idt.limit),
+            "ldt_base" => Place::Long(&mut sregs.ldt.base),
+            "ldt_limit" => Place::Word(&mut sregs.ldt.limit),
+            "tr_base" => Place::Long(&mut sregs.tr.base),
+            "tr_limit" => Place::Word(&mut sregs.tr.limit),
             _ => return None,
         })
     }
+}
+
+/// Where a register is kept.
+enum Place<'a> {
+    Long(&'a mut u64),
+    Word(&'a mut u32),
+    Half(&'a mut u16),
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub fn new(kvm: &'a Kvm, job: &'a Job, control: &'a mut Port, gdb: &'a mut Port, trace: &'a mut Trace) -> Self {
-        gdb.take(); // what was meant for the machine before
+        let _ = gdb.receive().map(|()| gdb.take()); // what was meant for the machine before
         Self {
             kvm,
             job,
@@ -64,6 +64,9 @@ impl<'a> Session<'a> {
         let next = self.stand_still(&mut machine)?;
         if !self.told {
             self.tell(&mut machine)?; // closed while it was stopped: the trace is wanted all the same
+        }
+        if next.is_none() {
+            self.control.send(&Reply::Closed)?;
         }
         Ok(next)
     }
@@ -127,8 +130,8 @@ impl<'a> Session<'a> {
     fn tell(&mut self, machine: &mut Machine) -> io::Result<()> {
         self.told = true;
         if self.job.trace {
-            let (text, lost) = self.trace.stop()?;
-            self.control.send(&Reply::Trace { lost, text })?;
+            let text = self.trace.stop()?;
+            self.control.send(&Reply::Trace(text))?;
         }
         let Some(end) = machine.ended.clone() else {
             return Ok(());

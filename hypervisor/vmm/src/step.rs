@@ -134,16 +134,6 @@ impl Machine {
                 .physical(linear)
                 .is_some_and(|address| self.points.of_debugger(address))
     }
-
-    fn linear_rip(&self) -> io::Result<u64> {
-        let registers = self.registers()?;
-        let base = if registers.sregs.cs.l != 0 {
-            0
-        } else {
-            registers.sregs.cs.base
-        };
-        Ok(base.wrapping_add(registers.regs.rip))
-    }
 }
 
 /// A step ends where its breakpoints are.

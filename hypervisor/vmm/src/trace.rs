@@ -4,12 +4,21 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
+use crate::points::PORT;
+
 const TRACING: &str = "/sys/kernel/tracing";
-const BUFFER_KIB: &str = "2048";
-const LONGEST: usize = 1 << 20;
+const BUFFER_KIB: &str = "512";
 const EVENTS: [&str; 4] = ["kvm_exit", "kvm_inj_exception", "kvm_msr", "kvm_nested_vmexit_inject"];
-/// Ports, nested page faults, interrupts of this Linux: many, and nobody's answer to an instruction of interest.
-const DULL: &str = "exit_reason != 0x7b && exit_reason != 0x400 && exit_reason != 0x60";
+/// Ports, nested page faults, interrupts of this Linux: many, and nobody's answer to an instruction of interest. Only
+/// our breakpoints' port is wanted: its number is in the upper half of what an IOIO exit says.
+fn filter() -> String {
+    let first = u32::from(PORT) << 16;
+    let ports = format!(
+        "(exit_reason != 0x7b || (info1 >= {first:#x} && info1 <= {:#x}))",
+        first | 0xFFFF
+    );
+    format!("exit_reason != 0x400 && exit_reason != 0x60 && {ports}")
+}
 
 pub struct Trace {
     switch: File,
@@ -25,7 +34,7 @@ impl Trace {
         for option in ["nooverwrite", "nocontext-info"] {
             fs::write(file("trace_options"), option)?;
         }
-        fs::write(file("events/kvm/kvm_exit/filter"), DULL)?;
+        fs::write(file("events/kvm/kvm_exit/filter"), filter())?;
         for event in EVENTS {
             match fs::write(file(&format!("events/kvm/{event}/enable")), "1") {
                 Err(error) if error.kind() == ErrorKind::NotFound => {} // not every kernel has every event
@@ -45,8 +54,8 @@ impl Trace {
         self.switch.write_all(b"1")
     }
 
-    /// Stops it and takes what was recorded since the start; the second part says whether that is not all.
-    pub fn stop(&mut self) -> io::Result<(Vec<u8>, bool)> {
+    /// Stops it and takes what was recorded since the start: the first part of it, if it is more than there is room for.
+    pub fn stop(&mut self) -> io::Result<Vec<u8>> {
         self.switch.write_all(b"0")?;
         let mut text = Vec::new();
         let mut some = [0; 1 << 15];
@@ -59,8 +68,6 @@ impl Trace {
                 Err(error) => return Err(error),
             }
         }
-        let lost = text.len() > LONGEST || text.windows(5).any(|word| word == b"LOST ");
-        text.truncate(LONGEST);
-        Ok((text, lost))
+        Ok(text)
     }
 }

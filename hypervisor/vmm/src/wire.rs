@@ -6,15 +6,16 @@
 //! | `J` job | see [`Job::decode`] |
 //! | `R` read | 8 address, 4 length: memory of the machine, which stands still or has ended |
 //! | `X` execute | see [`Program::decode`] |
-//! | `C` close | the machine is not needed any longer |
+//! | `C` close | the machine is not needed any longer; answered by `C`, after which nothing more of its session comes |
 //!
 //! | from us | body |
 //! | --- | --- |
 //! | `S` started | nothing: the machine of a job with a debugger waits for it |
 //! | `D` debug port, `U` serial port | bytes that were written to it |
 //! | `M` memory | the bytes; shorter than asked for at the end of memory |
-//! | `T` trace | text of the kernel's trace, oldest line first; 1 byte before it: whether lines were lost |
+//! | `T` trace | text of the kernel's trace, oldest line first |
 //! | `Z` ended | 1 how, 1 code, 2 number of addresses, 8 exits to us, 8 microseconds, the addresses (8 each), text |
+//! | `C` closed | nothing |
 //! | `P` program ended | 4 exit status, then its output |
 
 /// A body with numbers in it, read from the front.
@@ -252,8 +253,9 @@ pub enum Reply {
     DebugPort(Vec<u8>),
     SerialPort(Vec<u8>),
     Memory(Vec<u8>),
-    Trace { lost: bool, text: Vec<u8> },
+    Trace(Vec<u8>),
     Ended { end: End, exits: u64, microseconds: u64 },
+    Closed,
     ProgramEnded { status: i32, output: Vec<u8> },
 }
 
@@ -263,13 +265,11 @@ impl Reply {
         let mut frame = vec![0; 4];
         match self {
             Self::Started => frame.push(b'S'),
+            Self::Closed => frame.push(b'C'),
             Self::DebugPort(bytes) => kind(&mut frame, b'D', bytes),
             Self::SerialPort(bytes) => kind(&mut frame, b'U', bytes),
             Self::Memory(bytes) => kind(&mut frame, b'M', bytes),
-            Self::Trace { lost, text } => {
-                kind(&mut frame, b'T', &[u8::from(*lost)]);
-                frame.extend_from_slice(text);
-            }
+            Self::Trace(text) => kind(&mut frame, b'T', text),
             Self::Ended {
                 end,
                 exits,

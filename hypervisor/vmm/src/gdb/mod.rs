@@ -97,7 +97,7 @@ fn query(rest: &str) -> String {
 }
 
 fn all(machine: &Machine) -> io::Result<String> {
-    let registers = machine.registers()?;
+    let mut registers = machine.registers()?;
     Ok((0..Registers::count())
         .filter_map(|number| registers.get(number))
         .map(|bytes| hex(&bytes))
@@ -169,7 +169,7 @@ fn write(machine: &mut Machine, rest: &str) -> String {
         let Some(physical) = machine.physical(linear) else {
             return ERROR.into();
         };
-        if (physical..physical + size).any(|at| machine.points.at(at)) || !machine.memory.write(physical, some) {
+        if machine.points.within(physical, size) || !machine.memory.write(physical, some) {
             return ERROR.into();
         }
     }

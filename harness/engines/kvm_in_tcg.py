@@ -1,0 +1,235 @@
+"""KVM inside TCG: a real nested KVM on any machine. A Linux in QEMU runs our images through its own KVM.
+
+L0 is a QEMU with TCG, L1 a Debian kernel with ``kvm_amd nested=1`` and our monitor (``hypervisor/vmm``) as its only
+program, L2 the image, L3 the image's guest. What L1 does not intercept is answered by L0; who answered what is in every
+observation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from harness import build, paths
+from harness.boot import Boot, Fault, Insn
+from harness.engines import store
+from harness.engines.base import Console, CpuModel
+from harness.engines.collect import observe, watch_program
+from harness.engines.store.recipes import recipes
+from harness.errors import SvmconfError
+from harness.hypervisors.manifest import Manifest
+from harness.lab.program import Program, Seen
+from harness.machine.base import Point
+from harness.machine.handoff import multiboot1
+from harness.machine.image import Image
+from harness.machine.l1 import attribution
+from harness.machine.l1.host import Host
+from harness.machine.l1.linux import linux
+from harness.machine.l1.machine import L1Machine
+from harness.machine.l1.wire import CpuidChange, Job
+from harness.msr import Msr, VmCr
+from harness.observation import Observation
+
+_PROBE = paths.IMAGES / "probe.elf"
+_PROBE_MEMORY = 64
+_VMM_VERSION = "0.1.0"
+_RESULTS_HEAD, _RESULT = 16, 128  # docs/protocol.md, "The probe"
+
+_L0_MODEL = "EPYC,+svm,+npt"
+_MODEL, _FOREIGN = "EPYC", "Intel"
+_ALL = 0xFFFF_FFFF
+_NO_SVM = (
+    CpuidChange(0x8000_0001, "ecx", keep=_ALL & ~(1 << 2)),
+    *(CpuidChange(0x8000_000A, register, keep=0) for register in ("eax", "ebx", "ecx", "edx")),
+)
+_NO_NPT = (CpuidChange(0x8000_000A, "edx", keep=_ALL & ~(1 << 0)),)
+_INTEL = tuple(
+    CpuidChange(leaf, register, keep=0, set=int.from_bytes(name, "little"))
+    for leaf, names in ((0, (b"Genu", b"ineI", b"ntel")), (0x8000_0000, (b"", b"", b"")))
+    for register, name in zip(("ebx", "edx", "ecx"), names, strict=True)
+)
+_CPUID_REGISTERS = {"rax": "eax", "rbx": "ebx", "rcx": "ecx", "rdx": "edx"}
+_VM_CR_BITS = int(VmCr.DPD | VmCr.R_INIT | VmCr.DIS_A20M | VmCr.LOCK | VmCr.SVMDIS)
+
+
+class KvmInTcg:
+    """A kernel's KVM, by the engine's name in the store (``kvm-6.12``); ``l0`` names another QEMU than the usual one.
+
+    Raises :class:`harness.errors.EngineError` when a part of it is not there.
+    """
+
+    def __init__(self, name: str, l0: str = "") -> None:
+        needs = {part.partition("-")[0]: part for part in recipes().of(name).needs}
+        self.name = name
+        self.family = "kvm"
+        self._kernel = store.tree(needs["linux"])
+        self._qemu = store.runnable(l0 or needs["qemu"])
+        self.version = (
+            f"Linux {self._kernel.version} (kvm_amd) in QEMU {self._qemu.version} TCG, svmconf-vmm {_VMM_VERSION}"
+        )
+
+    @property
+    def description(self) -> str:
+        """One line: what it is."""
+        return f"nested KVM of Linux {self._kernel.version} inside QEMU {self._qemu.version}, TCG"
+
+    @property
+    def default_cpus(self) -> tuple[str, ...]:
+        """With nested paging, and without."""
+        return (_MODEL, f"{_MODEL},-npt")
+
+    @property
+    def foreign_cpus(self) -> tuple[str, ...]:
+        """The same with Intel's name in CPUID, and without SVM."""
+        return (_FOREIGN,)
+
+    def lacks(self, boot: Boot) -> str:
+        """It cannot watch a page."""
+        if boot.guard_hsave:
+            return "cannot watch every access to a page: QEMU's TCG can (--engine qemu-10.0)"
+        return ""
+
+    def close(self) -> None:
+        """End the Linux that runs between boots."""
+        if "_host" in self.__dict__:
+            self._host.close()
+
+    # Processor models
+
+    def cpu_models(self) -> dict[str, CpuModel]:
+        """What KVM makes of L0's processor, by changes of CPUID."""
+        return {name: self._model(name) for name in (_MODEL, f"{_MODEL},-npt", _FOREIGN)}
+
+    def cpu(self, spec: str) -> CpuModel:
+        """``EPYC``, ``EPYC,-npt``, ``EPYC,-svm`` or ``Intel``; raise :class:`SvmconfError` for others."""
+        return self._model(spec)
+
+    def _model(self, spec: str) -> CpuModel:
+        name, *changes = spec.split(",")
+        if name not in (_MODEL, _FOREIGN):
+            raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(self.cpu_models())}")
+        amd = name == _MODEL
+        has = {"svm": amd, "npt": amd}
+        for change in changes:
+            feature, wanted = change[1:], change[0] == "+"
+            if feature not in has or (wanted and not amd):
+                raise SvmconfError(
+                    f"{self.name} cannot make {change!r} of {name!r}", "it can take svm or npt from EPYC"
+                )
+            has[feature] = wanted
+        svm, npt = has["svm"], has["svm"] and has["npt"]
+        if amd:
+            name += "" if npt else ",-npt" if svm else ",-svm"
+        vendor = "AuthenticAMD" if amd else "GenuineIntel"
+        return CpuModel(name=name, vendor=vendor, long_mode=True, svm=svm, npt=npt)
+
+    # Booting
+
+    def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
+        """Boot a hypervisor and bring back all that was seen."""
+        image = Image.load(manifest.image)
+        model = self.cpu(cpu)
+        cpuid, msrs, real = arrange(boot.faults)
+        lies = boot.model_copy(update={"faults": tuple(fault for fault in boot.faults if fault not in real)})
+        job = Job(
+            memory=manifest.memory,
+            handoff=multiboot1(image, manifest.command_line(boot), manifest.memory),
+            debug=True,
+            serial=True,
+            trace=True,
+            seconds=boot.seconds or manifest.seconds,
+            cpuid=(*_changes(model), *cpuid),
+            msrs=msrs,
+        )
+
+        def watch(machine: L1Machine) -> Observation:
+            _note(machine, folder)
+            return observe(machine, image, manifest, lies, Point.SOFTWARE)
+
+        seen, machine = self._host.run(job, watch)
+        trace = attribution.of_events(seen.trace, machine.trace)
+        layers = self._layers([event.answered_by for event in trace])
+        return seen.model_copy(
+            update=self._who(cpu) | {"boot": boot, "arranged": real, "trace": trace, "layers": layers}
+        )
+
+    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
+        """Let the probe execute a program."""
+        copy = folder / "program.elf"
+        image = program.into(Image.load(_PROBE), copy)
+        results, _, _ = image.section(".svmconf.results")
+        job = Job(
+            memory=_PROBE_MEMORY,
+            handoff=multiboot1(image, "", _PROBE_MEMORY),
+            debug=bool(program.faults),
+            trace=True,
+            seconds=program.seconds,
+            cpuid=_changes(self.cpu(cpu)),
+            wanted=((results, _RESULTS_HEAD + _RESULT * len(program.steps)),),
+        )
+
+        def watch(machine: L1Machine) -> Seen:
+            _note(machine, folder)
+            return watch_program(machine, image, program)
+
+        try:
+            seen, machine = self._host.run(job, watch)
+        finally:
+            copy.unlink(missing_ok=True)
+        steps = attribution.of_steps(seen.steps, machine.trace, image.symbol("svmconf_step_code"))
+        layers = self._layers([step.answered_by for step in steps])
+        return seen.model_copy(update=self._who(cpu) | {"steps": steps, "layers": layers})
+
+    def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
+        """It has none."""
+        raise SvmconfError(f"{self.name} has no live console", "svmconf shell --engine qemu-10.0")
+
+    @cached_property
+    def _host(self) -> Host:
+        return Host(linux(self._kernel, self._qemu, _L0_MODEL, build.vmm()))
+
+    def _who(self, cpu: str) -> dict[str, object]:
+        return {"engine": self.name, "engine_version": self.version, "cpu": cpu}
+
+    def _layers(self, answers: Sequence[str]) -> list[str]:
+        """From the top."""
+        return [
+            f"L1 Linux {self._kernel.version}, kvm_amd nested: {attribution.summary(answers)}",
+            f"L0 QEMU {self._qemu.version}, TCG",
+        ]
+
+
+def arrange(faults: Sequence[Fault]) -> tuple[list[CpuidChange], dict[int, int], tuple[Fault, ...]]:
+    """What of these faults a machine of KVM's can really be: changes of CPUID, MSRs as firmware leaves them.
+
+    The third part are the faults that need no lie any longer.
+    """
+    cpuid: list[CpuidChange] = []
+    msrs: dict[int, int] = {}
+    real: list[Fault] = []
+    for fault in faults:
+        if fault.skip or fault.spare or fault.select is None:
+            continue
+        if fault.insn is Insn.CPUID and set(fault.force) <= set(_CPUID_REGISTERS):
+            cpuid += [
+                CpuidChange(fault.select, _CPUID_REGISTERS[name], keep=_ALL & ~off, set=on & _ALL)
+                for name, (on, off) in fault.force.items()
+            ]
+            real.append(fault)
+        elif fault.insn is Insn.RDMSR and fault.select == Msr.VM_CR and set(fault.force) == {"rax"}:
+            on, _ = fault.force["rax"]
+            if not on & ~_VM_CR_BITS:
+                msrs[Msr.VM_CR] = on  # it is 0 otherwise
+                real.append(fault)
+    return cpuid, msrs, tuple(real)
+
+
+def _changes(model: CpuModel) -> tuple[CpuidChange, ...]:
+    vendor = () if model.amd else _INTEL
+    return (*vendor, *(() if model.svm else _NO_SVM), *(() if model.npt or not model.svm else _NO_NPT))
+
+
+def _note(machine: L1Machine, folder: Path) -> None:
+    (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
