@@ -58,14 +58,14 @@ def test_efer_svme_is_a_reserved_bit(seen: Observation) -> None:
     faults(seen, GP, "WEFER")
 
 
-@requirement("SVM-15.5.2-015", "SVM-15.17-013")
+@requirement("SVM-15.5.2-015", "SVM-15.17-014")
 @boots(HIDDEN, guest_runs=True)
 def test_svm_instructions_at_cpl_0_are_ud(seen: Observation) -> None:
     """A guest's SVM instructions at CPL 0 raise #UD."""
     faults(seen, UD, *INSNS)
 
 
-@requirement("SVM-15.5.2-015", "SVM-15.17-013")
+@requirement("SVM-15.5.2-015", "SVM-15.17-014")
 @boots(USER, guest_runs=True)
 def test_svm_instructions_at_cpl_3_are_ud(seen: Observation) -> None:
     """A guest's SVM instructions at CPL 3 raise #UD, not the #GP(0) of a processor that has SVM."""
