@@ -303,7 +303,10 @@ def _applies(item: pytest.Item, setting: Setting, faults: tuple[Fault, ...]) -> 
     if not item.stash[_JUDGES]:
         if asked:
             item.stash[_EVIDENCE] = asked[0].id
-        pytest.skip("; ".join(f"{name} does not apply: {lack}" for name, lack in lacks.items()))
+        names: dict[str, list[str]] = {}
+        for name, lack in lacks.items():
+            names.setdefault(lack, []).append(name)
+        pytest.skip("; ".join(f"{lack}: no {', '.join(those)} there" for lack, those in names.items()))
 
 
 def _words(record: Record) -> str:

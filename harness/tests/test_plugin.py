@@ -124,7 +124,7 @@ def test_together(seen): pass
     assert result.verdicts() == {"alone": Verdict.SKIP, "together": Verdict.PASS}, result.said
     assert result.ledger is not None
     alone, together = sorted(result.ledger.entries, key=lambda entry: entry.case)
-    assert alone.reason == "SVM-15.4-004 does not apply: CPUID Fn8000_000A_EDX[2] (SVML) is 0"
+    assert alone.reason == "CPUID Fn8000_000A_EDX[2] (SVML) is 0: no SVM-15.4-004 there"
     assert result.ledger.evidence[alone.evidence].seen is not None
     assert together.requirements == ["SVM-15.4-003"]
 
