@@ -26,7 +26,7 @@ console = Console()
 @click.option(
     "--engines", "engine", default="", metavar="A,B|all", help="Which (default: every one that is on this machine)."
 )
-@click.option("--fetch", is_flag=True, help="Fetch those that are missing first.")
+@options.fetch
 @options.hypervisor
 @options.cpu
 @options.defect
@@ -50,9 +50,7 @@ def command(
     if ledgers:
         sys.exit(not _from_ledgers(ledgers, Path(chosen["out"]).resolve(), uncovered).good)
     names = select.names(engine or "all") if engine or fetch else here()
-    if fetch:
-        _fetch(names)
-    folder, status = conduct(Choice(engine=",".join(names), **chosen))
+    folder, status = conduct(Choice(engine=",".join(names), fetch=fetch, **chosen))
     if not (folder / "ledger.jsonl").exists() or status == pytest.ExitCode.INTERNAL_ERROR:
         sys.exit(min(status, 2))
     if uncovered or not (folder / "matrix.html").exists():  # of a single engine none was written
@@ -69,20 +67,6 @@ def here() -> tuple[str, ...]:
         system.append(f"{select.SYSTEM}+kvm")
     usable = {one.name for one in store.installed() if one.state in (store.State.READY, store.State.OLD)}
     return *system, *(name for name in store.known() if name in usable)
-
-
-def _fetch(names: tuple[str, ...]) -> None:
-    """Have them in the cache. Those that cannot be had are named, and the others used."""
-    with console.status("fetching") as status:
-        try:
-            wanted = [name for name in names if name.partition("+")[0] != select.SYSTEM]
-            store.ensure(wanted, lambda name, step, _done, _whole: status.update(f"{name}: {step}"))
-        except store.FetchFailed as error:
-            failures = error.failures
-        else:
-            return
-    for name, failure in failures.items():
-        console.print(f"[yellow]{name}: {failure}[/]", highlight=False)
 
 
 def _from_ledgers(places: tuple[Path, ...], out: Path, uncovered: bool) -> Ledger:

@@ -15,6 +15,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 engine: Decorator = click.option(
     "--engine", default="auto", show_default=True, metavar="E", help="auto, tcg, kvm, names such as qemu-10.0, or all."
 )
+fetch: Decorator = click.option("--fetch", is_flag=True, help="Fetch engines that are missing first.")
 cpu: Decorator = click.option(
     "--cpu", default="", metavar="M,...", help="CPU models, or 'all' (default: the engine's own choice)."
 )

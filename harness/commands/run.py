@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from harness import build, ledger, paths
 from harness.commands import options
+from harness.engines import select, store
 from harness.errors import SvmconfError
 from harness.machine.image import Image
 from harness.report import allure
@@ -36,11 +38,13 @@ class Choice:
     workers: str = "auto"
     out: str = str(paths.OUT)
     shard: str = ""
+    fetch: bool = False
 
 
 @click.command()
 @options.hypervisor
 @options.engine
+@options.fetch
 @options.cpu
 @options.defect
 @options.expression
@@ -48,12 +52,12 @@ class Choice:
 @options.shard
 @options.out
 @click.option("--allure/--no-allure", "with_allure", default=True, help="Generate the Allure report.")
-def command(with_allure: bool, **chosen: str) -> None:
+def command(with_allure: bool, fetch: bool, **chosen: str) -> None:
     """Boot a hypervisor, check it against the manual, print a verdict table and write the report.
 
     Exit status: 0 when everything is as it must be, 1 when a case says otherwise, 2 when nothing could be said.
     """
-    folder, status = conduct(Choice(**chosen))
+    folder, status = conduct(Choice(fetch=fetch, **chosen))
     if (folder / "ledger.jsonl").exists() and status != pytest.ExitCode.INTERNAL_ERROR:
         publish(folder, with_allure)
         link_latest(folder)
@@ -65,6 +69,8 @@ def conduct(choice: Choice, quiet: bool = False) -> tuple[Path, int]:
 
     With ``quiet`` nothing is printed, and a run that went wrong raises :class:`SvmconfError`.
     """
+    if choice.fetch:
+        bring(select.names(choice.engine))
     name = f"{ledger.now().replace(':', '')}-{os.getpid()}"
     shard = Shard.parse(choice.shard) if choice.shard else None
     out = Path(choice.out).resolve()
@@ -92,6 +98,23 @@ def _arguments(choice: Choice, out: Path, name: str) -> list[str]:
         *(f"--shard={choice.shard}", f"--out={out}", f"--run-name={name}"),
         *(["-k", choice.expression] if choice.expression else []),
     ]
+
+
+def bring(names: Iterable[str]) -> None:
+    """Have engines in the cache. Those that cannot be had are named; the others are there then."""
+    wanted = [name.partition("+")[0] for name in names]
+    with console.status("fetching") as status:
+        try:
+            store.ensure(
+                [name for name in wanted if name != select.SYSTEM],
+                lambda name, step, _done, _whole: status.update(f"{name}: {step}"),
+            )
+        except store.FetchFailed as error:
+            failures = error.failures
+        else:
+            return
+    for name, failure in failures.items():
+        console.print(f"[yellow]{name}: {failure}[/]", highlight=False)
 
 
 def check(run: Run) -> None:

@@ -133,6 +133,8 @@ def generate(results: Path, report: Path, name: str, history: Path | None = None
     if tool is None:
         return "Allure's generator is not here: it needs Node.js (apt-get install nodejs npm), then ./svmconf run again"
     shutil.rmtree(report, ignore_errors=True)
+    if history:
+        history.parent.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [
             *(tool, "awesome", "--single-file", "--group-by", "epic,feature,story"),
