@@ -22,6 +22,8 @@ _QUERY_SECONDS, _UPDATE_SECONDS, _DOWNLOAD_SECONDS = 120, 600, 3600
 _NOT_FOUND = 100
 _NETWORK = "is the network there? SVMCONF_MIRROR names another mirror; the same command goes on where this one was"
 
+_KEYS = "this machine does not have Debian's keys: apt-get install debian-archive-keyring"
+
 
 @dataclass(frozen=True)
 class Apt:
@@ -103,7 +105,8 @@ class Apt:
             return done
         if done.disk_full:
             raise NoRoom(cache.folder())
-        raise FetchError(f"{program} {arguments[0]} for {self.suites[-1]} fails: {done.complaint}", _NETWORK)
+        way_out = _KEYS if "NO_PUBKEY" in done.said else _NETWORK
+        raise FetchError(f"{program} {arguments[0]} for {self.suites[-1]} fails: {done.complaint}", way_out)
 
     def _configure(self, sources: str) -> None:
         for part in ("state/lists/partial", "cache/archives/partial", "etc/none"):
