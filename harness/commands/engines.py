@@ -91,7 +91,7 @@ def remove(names: tuple[str, ...], old: bool, everything: bool) -> None:
         locked = lock.read().get(name)
         recipe = recipes().component.get(name)
         current = locked.digest(recipe) if locked and recipe and not everything else ""
-        _say_removed(name, cache.clear(name, keep=current))
+        _say_removed(name, cache.clear(name, keep=current), "removed" if everything else "old version removed")
     if everything:
         cache.clear_lists()
 
@@ -129,9 +129,9 @@ def _known(name: str) -> str:
     return name
 
 
-def _say_removed(name: str, count: int) -> None:
+def _say_removed(name: str, count: int, what: str = "removed") -> None:
     if count:
-        click.echo(f"{name}: removed" + (f", {count} versions" if count > 1 else ""))
+        click.echo(f"{name}: {what}" + (f" ({count} of them)" if count > 1 else ""))
     elif name not in cache.names():
         click.echo(f"{name}: was not there")
 
