@@ -55,7 +55,8 @@ class Config:
             # The processor's panics are answered, so that the machine can still be looked at (see dialogue.py).
             "panic: action=fatal, cpu0=ask",
             "error: action=report",
-            "info: action=report",
+            # Its handler of SIGINT logs, too, and hangs for ever when the log is locked just then: not from there.
+            "info: action=ignore, cpu0=report, pc_system=report",
             # Writes to ports that no device has, such as the exit port, are told here (see log.py).
             "debug: action=ignore, unmapped=report",
         ]

@@ -1,5 +1,8 @@
 """Bochs' internal debugger behind the words of :class:`harness.machine.base.Debugger`.
 
+Bochs looks for breakpoints behind each instruction, but not when it stops there for another reason: who steps onto one
+and lets the machine run would pass it. So that stop is made up here.
+
 **Limits.** It has 16 linear and 16 physical breakpoints; the 17th to 32nd point asked for is physical, which is the
 same where linear addresses are physical ones, as in an image that maps its memory one to one. Watchpoints are physical:
 so is the address in a stop. It can set the eight oldest general registers and RIP.
@@ -42,6 +45,8 @@ class BochsDebugger:
         self._pid = pid
         self._interrupted = self._stepping = False
         self._over: Stop | None = None
+        self._told = True  # whether the breakpoint at this instruction, if there is one, has been told
+        self._made_up: Stop | None = None
         self._panics = 0
         self._registers: Registers | None = None
         self._rip: int | None = None
@@ -94,7 +99,9 @@ class BochsDebugger:
         # Outside 64-bit mode it knows no 64-bit names; in it, a 32-bit one clears the upper half.
         short = _SETTABLE.get(name, name) if value < 1 << 32 else name
         self._done(f"set {short} = {value:#x}")
-        self._registers = self._rip = None
+        self._registers = None
+        if name == "rip":
+            self._rip, self._told = value, False
 
     def insert(self, kind: Point, address: int, size: int = 1) -> None:
         """Set a point; setting it again changes nothing. Raises :class:`ProtocolError` when there is no room."""
@@ -149,6 +156,10 @@ class BochsDebugger:
 
     def resume(self) -> None:
         """Let the machine run. One that is at its end stays there, and :meth:`wait` tells that again."""
+        if self._over is None and not self._told and self._rip in (*self._linear, *self._physical):
+            self._told = True
+            self._made_up = Stop(TRAPPED)
+            return
         self._go("c")
 
     def step(self) -> Stop:
@@ -178,6 +189,9 @@ class BochsDebugger:
         """The next stop; ``None`` when the deadline passed, or when the log or the console has something new."""
         if self._over is not None:
             return self._over
+        if self._made_up is not None:
+            stop, self._made_up = self._made_up, None
+            return stop
         dialogue = self._dialogue
         came = dialogue.pump(deadline)
         if dialogue.asked():
@@ -209,6 +223,7 @@ class BochsDebugger:
             self._over = Stop(DOWN)
         if self._over is not None:
             return self._over
+        self._told = "Breakpoint" in halt.reasons and not self._stepping
         if halt.reasons or self._stepping:
             return Stop(TRAPPED, replies.watched(halt.reasons))
         if interrupted:

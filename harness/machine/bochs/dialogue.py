@@ -24,6 +24,7 @@ _REASON = rb"\(0\) (?:Breakpoint \d+, |Caught |Magic )[^\n]*\n"
 _STOP = re.compile(rb"((?:" + _REASON + rb")*)Next at t=\d+\n((?:[^\n]*\n){1,3})<bochs:(\d+)> \Z")
 _MAY_BE_STOP = re.compile(rb"\(0\) (?:Breakpoint \d|Caught |Magic )|Next at t=\d|\(0\)\.\[\d")
 _QUESTION = re.compile(rb"(?:\a?={70,}\nEvent type: .*)?Choose one of the actions above: \[\w*\] \Z", re.S)
+_LONGEST_STOP, _LONGEST_LINE = 2048, 8192
 _STATE_AT_FAULT = re.compile(rb"\(0\)\.\[\d+\] [^\n]*\n")
 
 
@@ -83,11 +84,14 @@ class Dialogue:
 
     def stopped(self) -> Halt | None:
         """The stop, if it has come."""
+        if not self._text.endswith(b"> "):
+            return None
         self._drop_echo()
-        match = _STOP.search(self._text) if self._text.endswith(b"> ") else None
+        tail = max(0, len(self._text) - _LONGEST_STOP)
+        match = _STOP.search(self._text[tail:])
         if match is None or int(match[3]) != self._prompt + 1:
             return None
-        self._print(self._text[: match.start()])
+        self._print(self._text[: tail + match.start()])
         self._text = b""
         self._prompt += 1
         return Halt(match[1].decode("latin-1"), match[2].decode("latin-1"))
@@ -97,7 +101,8 @@ class Dialogue:
         match = _QUESTION.search(self._text) if self._text.endswith(b"] ") else None
         if match is None:
             return False
-        self._print(self._text[: match.start()])
+        self._drop_echo()
+        self._print(self._text[: -len(match[0])])
         self._text = b""
         return True
 
@@ -105,17 +110,17 @@ class Dialogue:
         """What to do about the panic: ``cont``, ``debug`` or ``die``."""
         self._send(choice + "\n")
 
-    def flush(self) -> None:
-        """Have in ``printed`` all that the software has printed for sure while it runs."""
+    def flush(self) -> int:
+        """Have in ``printed`` all that the software has printed for sure while it runs; return how much that is."""
         self._drop_echo()
-        if self.closed:
-            self._print(self._text)
-            self._text = b""
-            return
-        unsure = _MAY_BE_STOP.search(self._text)
-        end = self._text.rfind(b"\n", 0, unsure.start() if unsure else len(self._text)) + 1
+        end = len(self._text)
+        if not self.closed:
+            unsure = _MAY_BE_STOP.search(self._text, max(0, end - _LONGEST_STOP))
+            end = unsure.start() if unsure else end
+            end = max(self._text.rfind(b"\n", 0, end) + 1, end - _LONGEST_LINE)
         self._print(self._text[:end])
         self._text = self._text[end:]
+        return len(self.printed)
 
     def pump(self, deadline: Deadline) -> bool:
         """Take what comes; false when nothing did in time, or nothing can any more."""

@@ -36,6 +36,7 @@ FIRMWARE_FROM = 0xFFFF_0000
 """Where our ROM executes: whoever fails there never came to the image."""
 
 _TICK = 0.1
+_STOPS_WITHIN = 2.0
 _SERIAL_TAIL = 0.005
 """Seconds. The last bytes on the serial port take their time after the exit port was written."""
 
@@ -172,8 +173,7 @@ class BochsMachine:
         if why is not None:
             self._stop()
             return Ending(how=How.EXITED, detail=why)
-        self._dialogue.flush()
-        if len(self._dialogue.printed) > CONSOLE_LIMIT:
+        if self._dialogue.flush() > CONSOLE_LIMIT:
             return self._hung(f"printed more than {CONSOLE_LIMIT >> 20} MiB")
         if self.deadline.passed:
             return self._hung(f"still running after {time.monotonic() - self.started:.1f} s")
@@ -208,11 +208,11 @@ class BochsMachine:
 
     def _stop(self) -> Stop | None:
         """Have it stand, whatever it was doing; ``None`` when it stood already or does not answer."""
-        if not self.debugger.running:
-            return None
-        self.debugger.interrupt()
-        with contextlib.suppress(DeadlineExceeded, EngineError):
-            return self.debugger.wait(Deadline.after(1.0))
+        deadline = Deadline.after(_STOPS_WITHIN)
+        while self.debugger.running and not deadline.passed:
+            self.debugger.interrupt()  # one that comes before the machine runs again has no effect
+            with contextlib.suppress(DeadlineExceeded):
+                return self.debugger.wait(deadline.sooner(_TICK))
         return None
 
     def _gone(self) -> Ending:
