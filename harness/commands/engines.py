@@ -82,11 +82,14 @@ def remove(names: tuple[str, ...], old: bool, everything: bool) -> None:
         raise click.UsageError("give the names of engines, --old or --all")
     own = added.registry().engines
     for name in names:
+        if name not in own and name not in cache.names():
+            recipes().of(name)  # a mistake is said before anything is removed
+    for name in names:
         if name in own:
             added.remove(name)
             click.echo(f"{name}: forgotten")
         else:
-            _say_removed(name, cache.clear(name if name in cache.names() else _known(name)))
+            _say_removed(name, cache.clear(name))
     for name in cache.names() if old or everything else ():
         locked = lock.read().get(name)
         recipe = recipes().component.get(name)
@@ -122,11 +125,6 @@ def add(name: str, binary: Path, data: Path | None, settings: tuple[str, ...]) -
         raise click.UsageError(f"--env {wrong[0]}: give NAME=VALUE")
     runnable = added.add(name, binary, data, dict(setting.split("=", 1) for setting in settings))
     click.echo(f"{name}: {runnable.family} {runnable.version}")
-
-
-def _known(name: str) -> str:
-    recipes().of(name)
-    return name
 
 
 def _say_removed(name: str, count: int, what: str = "removed") -> None:
