@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.text import Text
 from harness import ledger, merge
 from harness.bisect import Found, bisect
 from harness.commands import options
-from harness.commands.run import Choice, conduct
+from harness.commands.run import Choice, bring, conduct
 from harness.engines import select, store
 from harness.engines.store import added
 from harness.errors import SvmconfError
@@ -33,6 +34,7 @@ console = Console()
     "--engines", default="", metavar="A,B,...", help="The row (default: what there is of the family, by version)."
 )
 @click.option("--family", default="qemu", show_default=True, metavar="F", help="qemu, bochs, kvm or xen.")
+@options.fetch
 @options.cpu
 @click.option("--all", "every", is_flag=True, help="Ask every engine of the row, so that no change is missed.")
 @click.option(
@@ -41,7 +43,17 @@ console = Console()
 )  # fmt: skip
 @options.workers
 @options.out
-def command(requirement: str, engines: str, family: str, every: bool, ledgers: tuple[Path, ...], **chosen: str) -> None:
+def command(
+    requirement: str,
+    engines: str,
+    family: str,
+    every: bool,
+    ledgers: tuple[Path, ...],
+    fetch: bool,
+    cpu: str,
+    workers: str,
+    out: str,
+) -> None:
     """Name the first engine in a row whose verdict or observation on REQUIREMENT is not that of the first.
 
     The ends are asked first; between them only as many as are needed.
@@ -49,7 +61,8 @@ def command(requirement: str, engines: str, family: str, every: bool, ledgers: t
     Exit status: 0 when nothing changed, 1 when something did, 2 when nothing could be said.
     """
     id = catalogue.find(requirement).id
-    answers = _Recorded(id, ledgers) if ledgers else _Running(id, chosen)
+    choice = Choice(cpu=cpu, expression=id, workers=workers, out=out, fetch=fetch)
+    answers = _Recorded(id, ledgers) if ledgers else _Running(id, choice)
     row = [name.strip() for name in engines.split(",") if name.strip()] or answers.row(family)
     if len(row) < 2:
         raise SvmconfError(
@@ -89,19 +102,21 @@ class _Answers:
 class _Running(_Answers):
     """Answers by running the requirement's cases."""
 
-    def __init__(self, requirement: str, chosen: dict[str, str]) -> None:
+    def __init__(self, requirement: str, choice: Choice) -> None:
         super().__init__(requirement)
-        self._chosen = chosen
+        self._choice = choice
         self._ledgers: dict[str, Ledger] = {}
 
     def ledger(self, engine: str) -> Ledger:
         if engine not in self._ledgers:
             with console.status(f"{self.requirement} on {engine}"):
-                folder, _ = conduct(Choice(engine=engine, expression=self.requirement, **self._chosen), quiet=True)
+                folder, _ = conduct(replace(self._choice, engine=engine), quiet=True)
             self._ledgers[engine] = ledger.of(folder)
         return self._ledgers[engine]
 
     def row(self, family: str) -> list[str]:
+        if self._choice.fetch:
+            bring(name for name in store.known() if name.startswith(f"{family}-"))
         usable, own = (store.State.READY, store.State.OLD), added.registry().engines
         found = [one for one in store.installed() if one.family == family and one.state in usable]
         found = [one for one in found if one.name not in own]  # a name of the user's own tells no order

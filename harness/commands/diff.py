@@ -53,7 +53,7 @@ def command(
         whole = ledger.of(place or _latest(Path(out), {left, right}))
         sides = diff.side(whole, left), diff.side(whole, right)
     found = diff.compare(*sides, chosen=_Matches(expression), values=values)
-    if not found.compared:
+    if not found.compared and not found.skipped:
         raise SvmconfError(
             f"no case of both matches -k {expression!r}" if expression else "they have no case in common"
         )

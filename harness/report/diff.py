@@ -16,7 +16,7 @@ from itertools import zip_longest
 from harness.boot import Insn
 from harness.errors import SvmconfError
 from harness.lab.program import Program, Seen, StepSeen
-from harness.ledger import Entry, Evidence, Ledger
+from harness.ledger import Entry, Evidence, Ledger, Verdict
 from harness.machine.vmcb import Vmcb
 from harness.observation import Event, Observation, Tried
 from harness.report.evidence import event_text
@@ -63,12 +63,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Diff:
-    """All differences of two sides, how many settings were compared, and how many stood alone on a side."""
+    """All differences of two sides; how many settings were compared, were skipped on a side, and stood alone on one."""
 
     left: Side
     right: Side
     differences: tuple[Difference, ...]
     compared: int
+    skipped: int
     alone: tuple[int, int]
 
 
@@ -86,7 +87,8 @@ def side(ledger: Ledger, engine: str, label: str = "") -> Side:
 
 def compare(left: Side, right: Side, chosen: Chosen = lambda _: True, values: bool = False) -> Diff:
     """The differences of two sides; with ``values`` also those in nothing but values."""
-    pairs, alone = _pairs(left, right, chosen)
+    paired, alone = _pairs(left, right, chosen)
+    pairs = [pair for pair in paired if all(entry.verdict is not Verdict.SKIP for entry in pair)]
     alike: dict[tuple[str, str, tuple[tuple[str, ...], ...], tuple[Line, ...]], list[tuple[Entry, Entry]]] = {}
     for one, other in pairs:
         lines = tuple(_lines(left[one], right[other]))
@@ -97,7 +99,7 @@ def compare(left: Side, right: Side, chosen: Chosen = lambda _: True, values: bo
         Difference(*found[0], lines, tuple(_setting(one, other) for one, other in found))
         for (_, _, _, lines), found in alike.items()
     )
-    return Diff(left, right, differences, len(pairs), alone)
+    return Diff(left, right, differences, len(pairs), len(paired) - len(pairs), alone)
 
 
 def _setting(one: Entry, other: Entry) -> str:

@@ -19,9 +19,12 @@ def show(found: Diff, console: Console) -> None:
     for one in found.differences:
         console.print(_table(one, found.left, found.right))
         console.print()
-    alone = [f"{n} only on {side.label}" for n, side in zip(found.alone, (found.left, found.right), strict=True) if n]
+    left_out = [
+        f"{n} only on {side.label}" for n, side in zip(found.alone, (found.left, found.right), strict=True) if n
+    ]
+    left_out += [f"{found.skipped} skipped on one of them"] if found.skipped else []
     cases = sum(len(one.settings) for one in found.differences)
-    more = f" ({', '.join(alone)})" if alone else ""
+    more = f" ({', '.join(left_out)})" if left_out else ""
     console.print(f"{found.compared} compared{more}: {cases or 'none'} differ", highlight=False)
 
 

@@ -1,8 +1,8 @@
 """The matrix: requirement by engine, from a ledger alone, and which engine of a row is unlike the others.
 
 A cell holds every case and setting (CPU model, variant) of its requirement on its engine. Engines are compared by what
-was *observed*: whether all passed, or what exactly did not, and the first line of why. What was skipped or not run
-observed nothing; it counts only where a cell has nothing else.
+was *observed*: whether all passed, or what exactly did not, and the first line of why. A skip observed nothing, so it
+makes no difference.
 """
 
 from __future__ import annotations
@@ -94,12 +94,13 @@ class Cell:
 
     @property
     def observed(self) -> Observed:
-        """What was observed: ``pass`` when that is all, or each deviation; empty when there was no case."""
-        seen = {observed(one.entry) for one in self.judged}
-        for nothing in (Verdict.SKIP, Verdict.NOT_RUN):
-            more = {words for words in seen if words[0] is not nothing}
-            seen = more or {(nothing,)} if seen else seen
-        return frozenset(seen - {(Verdict.PASS,)} or seen)
+        """What was observed: ``pass`` when that is all, or each deviation; empty when nothing was.
+
+        A skip says that something is missing, not what an engine does; *not-run* counts where there is nothing else.
+        """
+        seen = {observed(one.entry) for one in self.judged if one.entry.verdict is not Verdict.SKIP}
+        ran = {words for words in seen if words[0] is not Verdict.NOT_RUN}
+        return frozenset(ran - {(Verdict.PASS,)} or ran) if ran else frozenset(words[:1] for words in seen)
 
 
 @dataclass(frozen=True)

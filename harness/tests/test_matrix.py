@@ -66,7 +66,7 @@ def test_a_known_deviation_is_not_the_same_as_a_new_one() -> None:
     [
         ([(FAIL, "a"), (PASS, "")], [0]),  # of two the manual decides
         ([(FAIL, "a"), (FAIL, "b")], []),  # of two that both deviate nobody can
-        ([(PASS, ""), (SKIP, "no LBR")], [1]),
+        ([(PASS, ""), (NOT_RUN, "no guest ran")], [1]),
     ],
 )
 def test_two_engines(pair: list[tuple[Verdict, str]], expected: list[int]) -> None:
@@ -86,6 +86,12 @@ def test_skips_beside_passes_are_no_difference() -> None:
     (row,) = matrix.of(ledger(ENGINES, entries)).rows
     assert not row.differs
     assert row.cells[0].counts == {SKIP: 1, PASS: 1} and row.cells[0].verdict is PASS
+
+
+def test_a_skip_is_no_difference() -> None:
+    """It says what is missing, not what the engine does."""
+    row = row_of((PASS, ""), (SKIP, "no LBR"), (PASS, ""))
+    assert not row.differs and row.groups == ((0, 2),) and row.cells[1].verdict is SKIP
 
 
 def test_worst_first() -> None:

@@ -46,6 +46,11 @@ def test_verdicts_and_their_reasons() -> None:
     assert not of([entry("t", "a", KNOWN, "x: so (c; l)"), entry("t", "b", KNOWN, "x: so (d; m)")]).differences
 
 
+def test_a_skip_is_counted_and_no_difference() -> None:
+    found = of([entry("t", "a"), entry("t", "b", Verdict.SKIP, "no LBR"), entry("u", "a"), entry("u", "b")])
+    assert (found.differences, found.compared, found.skipped) == ((), 1, 1)
+
+
 def test_cpu_models_that_show_the_same_are_put_together() -> None:
     entries = [entry("t", name, cpu=cpu) for name in "a" for cpu in ("EPYC", "qemu64")]
     entries += [entry("t", "b", FAIL, "so", cpu=cpu) for cpu in ("EPYC", "qemu64")]

@@ -27,6 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     folder = tmp_path_factory.mktemp("page")
     entries = [entry("test_good", name, requirements=["SVM-15.4-001"], evidence="boot") for name in ENGINES]
     entries += [entry("test_odd", name, requirements=["SVM-15.4-002"]) for name in ENGINES[:2]]
+    entries.append(entry("test_odd", ENGINES[0], Verdict.SKIP, "no NPT", requirements=["SVM-15.4-002"], cpu="qemu64"))
     entries.append(
         entry("test_odd", ENGINES[2], Verdict.FAIL, "<b>vector</b> 13\nnot 6", requirements=["SVM-15.4-002"])
     )
@@ -78,10 +79,10 @@ def test_filters(page: Page, state: dict[str, str], expected: list[str], says: s
 def test_details_of_a_cell(page: Page) -> None:
     dialog = page(cell="SVM-15.4-002 bochs-3.0").partition("<dialog")[2].partition("</dialog>")[0]
     assert " open" in dialog.partition(">")[0]
-    assert "SVM-15.4-002 on bochs-3.0" in dialog and "Claim of test_odd." in dialog
+    assert "SVM-15.4-002</a> on bochs-3.0" in dialog and "Claim of test_odd." in dialog
     assert "&lt;b&gt;vector&lt;/b&gt; 13\nnot 6" in dialog
     assert "svmconf run --engine bochs-3.0 --cpu EPYC -k test_odd" in dialog
-    assert "qemu-5.2, qemu-7.2" in dialog
+    assert "pass</b> qemu-5.2, qemu-7.2" in dialog
 
 
 def test_details_say_which_layers_there_are(page: Page) -> None:

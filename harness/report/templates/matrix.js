@@ -135,7 +135,8 @@
     if (!groups.length) return;
     body.append(make("h3", {}, groups.length > 1 ? "What engines observed" : "All engines observed the same"));
     body.append(make("ul", {}, ...groups.map((group) => {
-      const worst = [...judged(row, group[0])].sort((a, b) => a[2] - b[2])[0];
+      const seen = judged(row, group[0]).filter((entry) => data.verdicts[entry[2]] !== "skip");
+      const worst = seen.sort((a, b) => a[2] - b[2])[0];
       return make("li", {}, badge(worst[2]), " ", group.map((e) => data.engines[e].name).join(", "),
         text(worst[5]) ? make("p", { className: "reason soft" }, text(worst[5]).split("\n")[0]) : "");
     })));
