@@ -59,7 +59,7 @@ def _groups(row: Row, matrix: Matrix) -> Iterator[Text]:
         worst = min((one.entry for one in cell.judged), key=lambda entry: WORST_FIRST.index(entry.verdict))
         verdict = cell.verdict or Verdict.SKIP
         names = [matrix.columns[column].name for column in group]
-        many = number == 0 and len(row.groups) > 1 and len(names) > _NAMED
+        many = number == 0 and len(names) > _NAMED and any(cell.odd for cell in row.cells)
         text = Text("  ").append(verdict, style=STYLE[verdict])
         text.append(f" on {len(names)} others" if many else f" on {', '.join(names)}")
         if cell.odd:

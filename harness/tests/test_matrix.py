@@ -263,6 +263,14 @@ def test_the_terminal_shows_only_what_is_news() -> None:
     assert "they differ in 1" in text and "12 planned = 5 pass + 4 fail + 3 expected-fail" in text
 
 
+def test_the_terminal_names_every_engine_where_there_is_no_norm() -> None:
+    names = [f"e-{n}" for n in range(10)]
+    entries = [entry("test_a", name, KNOWN, f"x: it {('runs', 'hangs')[n % 2]}") for n, name in enumerate(names)]
+    assert "expected-fail on e-0, e-2, e-4, e-6, e-8: x: it runs" in shown(ledger(names, entries))
+    entries[1:] = [entry("test_a", name) for name in names[1:]]
+    assert "pass on 9 others" in shown(ledger(names, entries))
+
+
 def test_610_requirements_on_14_engines(tmp_path: Path) -> None:
     """Still one page that a browser opens at once: it was 0.83 MB."""
     start = time.monotonic()
