@@ -27,6 +27,7 @@ _XEN_SELECTORS = 0xE000
 """Xen gives itself and paravirtual dom0 segment selectors E0xxh; a domain has what its software loads, 0 at first."""
 
 _CR0_PE = 1 << 0
+_IN_VAIN = 8  # steps; an instruction may also lead to itself
 _SLICE = 0.1
 
 
@@ -132,7 +133,7 @@ class DomainDebugger:
         start = self._gdb.register("rip")
         deadline = Deadline.after(PATIENCE)
         while True:
-            stop = self._gdb.step()
+            stop = self._step()
             if not _trapped(stop):
                 return stop
             if self.executes:
@@ -145,6 +146,19 @@ class DomainDebugger:
             stop = self._enter(deadline)
             if cause not in _NOT_ITS_DOING or not _trapped(stop) or self._gdb.register("rip") != start:
                 return stop
+
+    def _step(self) -> Stop:
+        """Execute one instruction, in the domain or the first of Xen's.
+
+        The stub also stops without having executed any when the local APIC had something to look after.
+        """
+        start = self._gdb.register("rip")
+        stop = self._gdb.step()
+        for _ in range(_IN_VAIN):
+            if not _trapped(stop) or self._gdb.register("rip") != start:
+                break
+            stop = self._gdb.step()
+        return stop
 
     def enter(self, deadline: Deadline) -> bool:
         """From wherever the machine was stopped go on until the domain executes; false if it does not."""

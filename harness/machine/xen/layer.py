@@ -166,8 +166,8 @@ def _search(machine: QemuMachine, deadline: Deadline) -> Found:
         hunt.look(value)
     vmcb = find_vmcb(machine.ram, parking.BASE)
     _go(machine, parking.LEAVE, deadline)
-    machine.debugger.step()  # into Xen: the instruction behind its VMRUN
-    behind = machine.debugger.register("rip")
+    while (behind := machine.debugger.register("rip")) == parking.LEAVE:
+        machine.debugger.step()  # into Xen, behind its VMRUN
     found = Found(vmcb=vmcb, efer=hunt.place, vmrun=behind - 3)
     open_ports(machine.ram, vmcb)
     return found
