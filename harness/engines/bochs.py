@@ -133,7 +133,7 @@ class Bochs:
         with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
 
             def ask(name: str) -> Processor | None:
-                return processors.ask(self._setup(name, 32, b""), Path(folder))
+                return processors.ask(self.setup(name, 32), Path(folder))
 
             asked = {name: ask(name) for name in sorted(listed)}
             if self._release >= _NEWER:
@@ -207,11 +207,12 @@ class Bochs:
         presets: Sequence[Preset] = (),
     ) -> Iterator[BochsMachine]:
         content = rom(multiboot1(image, cmdline, memory), presets, (4 if self._release >= _NEWER else 2) << 20)
-        with BochsMachine(self._setup(cpu, memory, content), folder, Deadline.after(seconds)) as machine:
+        with BochsMachine(self.setup(cpu, memory, content), folder, Deadline.after(seconds)) as machine:
             (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
             yield machine
 
-    def _setup(self, cpu: str, memory: int, content: bytes) -> Setup:
+    def setup(self, cpu: str, memory: int, content: bytes = b"") -> Setup:
+        """A machine of ``memory`` MiB with that model and that ROM."""
         it = self._runnable
         name, *changes = cpu.split(",")
         without = tuple(change[1:] for change in changes if f",{change}" == _NO_SVM)

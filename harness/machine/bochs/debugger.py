@@ -27,6 +27,7 @@ ACTIVE, HALTED, SHUT_DOWN = 0, 1, 2
 """States of the processor (BX_ACTIVITY_STATE_*)."""
 
 _MOST_PANICS = 8
+_HEARD_WITHIN = 0.5
 _SETTABLE = {name: f"e{name[1:]}" for name in GENERAL[:8]}
 _ACCESSES = {Point.WRITE: ("w",), Point.READ: ("r",), Point.ACCESS: ("r", "w")}
 
@@ -42,7 +43,7 @@ class BochsDebugger:
         self.moves = 0
         """Counts up whenever the machine goes on: what was read before may have changed."""
         self._dialogue = dialogue
-        self._pid = pid
+        self.pid = pid
         self._interrupted = self._stepping = False
         self._over: Stop | None = None
         self._told = True  # whether the breakpoint at this instruction, if there is one, has been told
@@ -174,8 +175,9 @@ class BochsDebugger:
     def interrupt(self) -> None:
         """Ask a running machine to stop."""
         if self.running:
+            self._dialogue.under_way(Deadline.after(_HEARD_WITHIN))
             self._interrupted = True
-            os.kill(self._pid, signal.SIGINT)
+            os.kill(self.pid, signal.SIGINT)
 
     def wait(self, deadline: Deadline) -> Stop:
         """The next stop; raise :class:`DeadlineExceeded` when there is none in time."""

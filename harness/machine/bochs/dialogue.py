@@ -82,6 +82,13 @@ class Dialogue:
         self._send(command + "\n")
         self._echo = command.encode() + b"\n"
 
+    def under_way(self, deadline: Deadline) -> None:
+        """Wait until it has read that command. Readline loses a line when it is interrupted in the midst of it."""
+        self._drop_echo()
+        while self._echo and not deadline.passed and not self.closed:
+            self.pump(deadline)
+            self._drop_echo()
+
     def stopped(self) -> Halt | None:
         """The stop, if it has come."""
         if not self._text.endswith(b"> "):
@@ -125,7 +132,8 @@ class Dialogue:
     def pump(self, deadline: Deadline) -> bool:
         """Take what comes; false when nothing did in time, or nothing can any more."""
         came = False
-        for descriptor, _ in self._poll.poll(int(deadline.left * 1000) + (not deadline.passed)):
+        patience = 0 if self.closed or deadline.passed else int(deadline.left * 1000) + 1
+        for descriptor, _ in self._poll.poll(patience):
             data = os.read(descriptor, 1 << 16)
             came = came or bool(data)
             if not data:
@@ -161,7 +169,7 @@ class Dialogue:
             raise EngineError(f"Bochs is gone: {error.strerror}") from error
 
     def _drop_echo(self) -> None:
-        """Readline repeats each command."""
+        """Readline repeats each command. A Bochs without it does not."""
         if self._echo and len(self._text) >= len(self._echo):
             self._text = self._text.removeprefix(self._echo)
             self._echo = b""

@@ -36,6 +36,7 @@ FIRMWARE_FROM = 0xFFFF_0000
 """Where our ROM executes: whoever fails there never came to the image."""
 
 _TICK = 0.1
+_LAST_WORDS = "Bochs is exiting with the following message:\n"
 _STOPS_WITHIN = 2.0
 _SERIAL_TAIL = 0.005
 """Seconds. The last bytes on the serial port take their time after the exit port was written."""
@@ -109,7 +110,8 @@ class BochsMachine:
             self._dialogue.first_prompt(self.deadline.sooner(PATIENCE))
         except SvmconfError as error:
             self._child.wait(Deadline.after(0.5))
-            raise EngineError(f"{setup.argv[-1]} did not start: {self._words() or error}") from error
+            words = self._words() or error
+            raise EngineError(f"{setup.argv[-1]} did not start: {words}", f"see {folder}/bochsrc") from error
         self.debugger = BochsDebugger(self._dialogue, self._child.pid)
         self.ram = BochsMemory(setup.memory << 20, self.debugger)
 
@@ -225,9 +227,10 @@ class BochsMachine:
         return Ending(how=How.ENGINE_CRASHED, detail=f"{how}: {self._words()}")
 
     def _words(self) -> str:
-        """Its own message: the panic in its log, or else what stands last on its standard error."""
-        said = [line for line in self._child.said.splitlines() if line.strip("= ")]
-        return self._log.panic or (said[-1] if said else "")
+        """Its own message: the panic in its log, its last words, or else what stands last on its standard error."""
+        before, marked, after = self._child.said.rpartition(_LAST_WORDS)
+        said = [line for line in (after if marked else before + after).splitlines() if line.strip("= ")]
+        return self._log.panic or (said[0 if marked else -1] if said else "")
 
     def post_mortem(self) -> str | None:
         """What it said last, when it has ended or does so at once; ``None`` while it runs."""
