@@ -80,6 +80,11 @@ class Asked(BaseModel):
     shard: str = ""
 
 
+def number(version: str) -> str:
+    """What to call an exact version in a headline: 7.2.22 of ``7.2.22 (Debian 1:7.2+dfsg-7)``, 6.12.107-1 of Linux."""
+    return next((word for word in version.split() if word[0].isdigit()), version)
+
+
 class Header(_Line):
     """The first line: what ran, with what, where.
 

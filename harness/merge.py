@@ -55,9 +55,8 @@ def apart(parts: Sequence[Ledger]) -> list[Ledger]:
     def name(engine: EngineLine) -> str:
         if len(versions[engine.name]) == 1:
             return engine.name
-        short = {version.partition(" ")[0] for version in versions[engine.name]}
-        whole = len(short) < len(versions[engine.name])
-        return f"{engine.name}@{engine.version if whole else engine.version.partition(' ')[0]}"
+        whole = len({ledgers.number(version) for version in versions[engine.name]}) < len(versions[engine.name])
+        return f"{engine.name}@{engine.version if whole else ledgers.number(engine.version)}"
 
     return [renamed(part, {engine.name: name(engine) for engine in part.header.engines}) for part in parts]
 

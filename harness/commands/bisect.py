@@ -146,11 +146,11 @@ class _Recorded(_Answers):
 
 def _version(text: str) -> list[int]:
     """The numbers of an upstream version: 10.0.2 of ``10.0.2 (Debian 1:10.0.2+ds-2)`` or ``qemu-10.0.2``."""
-    return [int(number) for number in re.findall(r"\d+", text.partition(" ")[0].partition("+")[0])]
+    return [int(digits) for digits in re.findall(r"\d+", ledger.number(text).partition("+")[0])]
 
 
 def _said(engine: str, version: str, cell: matrix.Cell) -> Text:
-    text = Text(f"{engine:<12} {version.partition(' ')[0]:<10} ")
+    text = Text(f"{engine:<12} {ledger.number(version):<10} ")
     for n, (verdict, count) in enumerate(cell.counts.items()):
         text.append(", " if n else "").append(f"{count} {verdict}", style=STYLE[verdict])
     return text

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.ledger import Entry
+from harness.ledger import Entry, number
 from harness.report import diff
 from harness.report.diff import Diff, Difference, Side
 from harness.report.style import STYLE, short_reason
@@ -34,8 +34,8 @@ def _table(one: Difference, left: Side, right: Side) -> Table:
     title.append(f"\n{', '.join(one.settings)}" + (f"  {one.left.variant}" if one.left.variant else ""))
     table = Table(title=title, title_justify="left", title_style="", box=None, header_style="dim", pad_edge=False)
     table.add_column("", overflow="fold", max_width=28)
-    table.add_column(f"{left.label} ({left.version.partition(' ')[0]})", overflow="fold", ratio=1)
-    table.add_column(f"{right.label} ({right.version.partition(' ')[0]})", overflow="fold", ratio=1)
+    table.add_column(f"{left.label} ({number(left.version)})", overflow="fold", ratio=1)
+    table.add_column(f"{right.label} ({number(right.version)})", overflow="fold", ratio=1)
     table.add_row("verdict", _verdict(one.left), _verdict(one.right))
     lines, more = diff.words(one.lines, _LINES_SHOWN)
     for line in lines:

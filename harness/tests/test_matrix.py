@@ -236,6 +236,7 @@ def test_json_has_rows_and_cases(tmp_path: Path) -> None:
     ("header", "made", "command"),
     [
         ({}, entry("test_a", "e", cpu="EPYC,-svm"), "svmconf run --engine e --cpu EPYC -k test_a"),
+        ({}, entry("a", "e", cpu="EPYC,-npt"), "svmconf run --engine e --cpu EPYC,-npt -k a"),
         ({"defect": "bad-rax"}, entry("test_a", "e"), "svmconf run --defect bad-rax --engine e --cpu EPYC -k test_a"),
         ({"hypervisor": "x"}, entry("a", "e@7.2"), "svmconf run --hypervisor x.toml --engine e --cpu EPYC -k a"),
     ],

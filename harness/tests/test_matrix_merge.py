@@ -120,6 +120,19 @@ def test_two_versions_under_one_name_are_two_engines() -> None:
     assert apart(two_versions()[:1]) == two_versions()[:1]
 
 
+@pytest.mark.parametrize(
+    ("version", "number"),
+    [
+        ("7.2.22 (Debian 1:7.2+dfsg-7)", "7.2.22"),
+        ("Linux 6.12.107-1 (kvm_amd) in QEMU 10.0.13", "6.12.107-1"),
+        ("", ""),
+        ("own build", "own build"),
+    ],
+)
+def test_a_version_s_number(version: str, number: str) -> None:
+    assert ledgers.number(version) == number
+
+
 def put(part: Ledger, folder: Path) -> str:
     folder.mkdir()
     ledgers.settle(part, folder)

@@ -43,6 +43,7 @@
         const fits = (!section || body.id === "s" + section)
           && (!priority || data.rows[places.get(tr)].priority === priority)
           && (show !== "differs" || tr.classList.contains("differs"))
+          && (show !== "ran" || data.rows[places.get(tr)].cases.length)
           && (show !== "bad" || tr.hasAttribute("data-bad"))
           && wanted.every((word) => words[places.get(tr)].includes(word));
         tr.hidden = !fits;
@@ -110,7 +111,7 @@
       if (!found) continue;
       const [name, claim, source] = data.cases[number];
       const list = [...found].sort((a, b) => a[2] - b[2]).map(setting);
-      const cpus = [...new Set(found.map((entry) => text(entry[3]).split(",")[0]))];
+      const cpus = [...new Set(found.map((entry) => text(entry[3]).replace(/,-svm$/, "")))];
       const fill = { engine: one.name.split("@")[0], cpu: cpus.join(","), name: name.split("::").pop() };
       body.append(
         make("h3", {}, claim || name), make("small", {}, source || name), make("ul", {}, ...list),
