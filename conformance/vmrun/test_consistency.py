@@ -3,7 +3,7 @@
 from conformance.vmrun.guests import FIRST, INVALID, VMMCALL, all_end, exit_codes, limit, long_mode, real_mode, runs
 from harness.cases import executes, requirement
 from harness.lab.program import Seen
-from harness.lab.vmcb import CR0_ET, CR0_PE, CR0_PG, EFER_LMA, EFER_LME
+from harness.lab.vmcb import CR0_ET, CR0_PE, CR0_PG, EFER_LMA, EFER_LME, MISC2_VMMCALL
 from harness.machine.registers import EFER_SVME
 
 CR0_NW, CR0_CD = 1 << 29, 1 << 30
@@ -153,7 +153,7 @@ def test_efer_lma_is_ignored(ran: Seen) -> None:
     assert ran[FIRST].registers["rcx"] == 1, "the guest's 64-bit instruction did not run"
 
 
-NO_INTERCEPT = {"VMRUN intercept clear": real_mode(intercept_misc2=2)}
+NO_INTERCEPT = {"VMRUN intercept clear": real_mode(intercept_misc2=MISC2_VMMCALL)}
 
 
 @requirement("SVM-15.5.1-C-017")
@@ -231,14 +231,14 @@ def test_l_with_d_outside_long_mode_is_no_error(ran: Seen) -> None:
 
 
 @requirement("SVM-15.5.1-C-031")
-@executes(runs(NO_ASID))
+@executes(runs(NO_INTERCEPT))
 def test_invalid_exit_code_is_64_bits_wide(ran: Seen) -> None:
     """On VMEXIT_INVALID the EXITCODE field holds -1 as a 64-bit value."""
     assert hex(ran[FIRST].registers["rbx"]) == hex((1 << 64) - 1)
 
 
 @requirement("SVM-15.5.1-C-033")
-@executes(runs({"ASID 0": long_mode(guest_asid=0)}))
+@executes(runs({"VMRUN intercept clear": long_mode(intercept_misc2=MISC2_VMMCALL)}))
 def test_a_refused_guest_executes_nothing(ran: Seen) -> None:
     """A VMRUN that exits with VMEXIT_INVALID has executed no instruction of the guest."""
     assert ran[FIRST].registers["rbx"] & 0xFFFF_FFFF == INVALID

@@ -8,7 +8,7 @@ from harness.machine.vmcb import FIELDS, MISC2_VMRUN
 MISC2_VMMCALL = 1 << 1
 """The VMMCALL intercept: bit 1 of ``intercept_misc2``."""
 
-MISC1_VINTR, MISC1_MSR_PROT = 1 << 4, 1 << 28
+MISC1_VINTR, MISC1_MSR_PROT, MISC1_SHUTDOWN = 1 << 4, 1 << 28, 1 << 31
 EFER_LME, EFER_LMA = 1 << 8, 1 << 10
 CR0_PE, CR0_ET, CR0_PG = 1 << 0, 1 << 4, 1 << 31
 CR4_PAE = 1 << 5
@@ -31,9 +31,11 @@ def encode(**fields: int) -> bytes:
 def real_mode(code: int, **changes: int) -> bytes:
     """A guest in real mode without nested paging, whose CS starts at the physical address ``code`` with IP 0.
 
-    It is intercepted at VMRUN and VMMCALL. ``changes`` override fields; a dot in a name is written ``__``.
+    It is intercepted at VMRUN, VMMCALL and shutdown (a guest that runs where it should be refused may triple-fault, and
+    must not take the machine with it). ``changes`` override fields; a dot in a name is written ``__``.
     """
     fields = {
+        "intercept_misc1": MISC1_SHUTDOWN,
         "intercept_misc2": MISC2_VMRUN | MISC2_VMMCALL,
         "guest_asid": 1,
         "efer": EFER_SVME,
@@ -54,9 +56,10 @@ def real_mode(code: int, **changes: int) -> bytes:
 def long_mode(code: int, cr3: int, **changes: int) -> bytes:
     """A guest in 64-bit mode at CPL 0 without nested paging, that starts at the linear address ``code``.
 
-    Its page tables are at ``cr3``; it is intercepted at VMRUN and VMMCALL. ``changes`` as in :func:`real_mode`.
+    Its page tables are at ``cr3``; intercepts and ``changes`` as in :func:`real_mode`.
     """
     fields = {
+        "intercept_misc1": MISC1_SHUTDOWN,
         "intercept_misc2": MISC2_VMRUN | MISC2_VMMCALL,
         "guest_asid": 1,
         "efer": EFER_SVME | EFER_LME | EFER_LMA,
