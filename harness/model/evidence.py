@@ -1,0 +1,133 @@
+"""VMRUNs that were observed, as states that the model can judge: of a hypervisor that booted, of a probe's program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.boot import Insn
+from harness.lab.program import Seen, Step, StepSeen
+from harness.machine.vmcb import Vmcb
+from harness.model.cpuid import LEAST, Cpuid
+from harness.model.registers import Efer
+from harness.model.state import Processor, State
+from harness.model.verdict import Outcome
+from harness.msr import Msr
+from harness.observation import Event, Observation
+from harness.spec.processor import LEAVES
+
+_UD, _GP = 6, 13
+_PAGE = 0x1000
+_READS_CODE = Insn.VMRUN.opcodes[0] + bytes.fromhex("488b5870")  # vmrun; mov rbx, [rax + 70h]
+
+
+@dataclass(frozen=True)
+class Vmrun:
+    """One VMRUN: what it found, where it stood, and what the processor did; ``None`` when that was not seen."""
+
+    state: State
+    did: Outcome | None
+    where: str = ""
+
+
+def of_boot(seen: Observation, cpuid: Cpuid | None = None) -> list[Vmrun]:
+    """Every VMRUN that was watched while a hypervisor ran. Without ``cpuid`` what it asked CPUID itself is all we know.
+
+    Lies that were told to it are left out: of what follows from them nothing can be said.
+    """
+    known = cpuid or asked(seen)
+    found: list[Vmrun] = []
+    hsave: int | None = None
+    for event in seen.trace:
+        if event.insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed:
+            hsave = event.written
+        elif event.insn is Insn.VMRUN and not event.tampered:
+            vmcb = Vmcb(event.vmcb) if event.vmcb is not None else None
+            state = State(_host(seen, event, known, hsave), event.before["rax"], vmcb)
+            found.append(Vmrun(state, _came_back(event), event.where))
+    return found
+
+
+def _host(seen: Observation, event: Event, cpuid: Cpuid, hsave: int | None) -> Processor:
+    """The event's own registers, and control registers as they were at the first VMRUN."""
+    registers = seen.host.values if seen.host is not None else {}
+    efer = event.before.get("efer")
+    return Processor(
+        cpuid=cpuid,
+        efer=efer,
+        cr0=registers.get("cr0"),
+        cr4=registers.get("cr4"),
+        rflags=event.before.get("eflags"),
+        cpl=event.cpl,
+        vm_hsave_pa=hsave,
+        address_bits=64 if efer is None or efer & Efer.LMA else 32,
+    )
+
+
+def _came_back(event: Event) -> Outcome | None:
+    if event.vmcb_after is None:
+        return None
+    return Outcome.INVALID if Vmcb(event.vmcb_after).refused else Outcome.RUNS
+
+
+def asked(seen: Observation) -> Cpuid:
+    """What CPUID answered a hypervisor, as far as it asked; on top of what every processor with SVM has."""
+    leaves: dict[int, tuple[int, int, int, int]] = {}
+    for event in seen.executed(Insn.CPUID):
+        after = event.after
+        if after and not event.tampered and event.before["rcx"] & 0xFFFF_FFFF == 0:
+            leaves.setdefault(event.leaf, (after["rax"], after["rbx"], after["rcx"], after["rdx"]))
+    told = Cpuid.of(leaves)
+    return Cpuid((*LEAST.known, *told.known))
+
+
+def of_cpuid_program(seen: Seen) -> Cpuid:
+    """What the probe read by :data:`harness.spec.processor.PROGRAM`, as far as it came."""
+    names = ("rax", "rbx", "rcx", "rdx")
+    steps = dict(zip(LEAVES, seen.steps, strict=False))
+    registers = {leaf: [step.registers[name] for name in names] for leaf, step in steps.items()}
+    return Cpuid.of({leaf: (a, b, c, d) for leaf, (a, b, c, d) in registers.items()})
+
+
+def of_program(seen: Seen, cpuid: Cpuid) -> Iterator[Vmrun]:
+    """Every VMRUN of a program whose VMCB was built by the program, and not run before.
+
+    The probe is in 64-bit mode. A step tells what came of it when it goes on to read EXITCODE into RBX.
+    """
+    used: set[int] = set()
+    for number, step in enumerate(seen.program.steps):
+        if not step.code.startswith(Insn.VMRUN.opcodes[0]) or number == 0 or number > len(seen.steps):
+            continue
+        rax = step.registers.get("rax", 0)
+        before = seen.steps[number - 1]
+        after = seen.steps[number] if number < len(seen.steps) else None
+        state = State(
+            Processor(cpuid, efer=before.efer, cpl=step.cpl, rflags=2, vm_hsave_pa=before.vm_hsave_pa),
+            rax,
+            _page(seen, rax) if rax not in used else None,
+        )
+        used.add(rax)
+        yield Vmrun(state, _ended(step, after), f"step {number}")
+
+
+def _ended(step: Step, after: StepSeen | None) -> Outcome | None:
+    if after is None:
+        return None
+    if after.vector is not None:
+        return {_UD: Outcome.UD, _GP: Outcome.GP}.get(after.vector)
+    if not step.code.startswith(_READS_CODE):
+        return None
+    refused = after.registers["rbx"] & 0xFFFF_FFFF == 0xFFFF_FFFF
+    return Outcome.INVALID if refused else Outcome.RUNS
+
+
+def _page(seen: Seen, address: int) -> Vmcb | None:
+    """The page as the program's regions fill it; ``None`` when they put nothing there."""
+    page = bytearray(_PAGE)
+    touched = False
+    for at, content in seen.program.regions.items():
+        start, end = max(at, address), min(at + len(content), address + _PAGE)
+        if start < end:
+            page[start - address : end - address] = content[start - at : end - at]
+            touched = True
+    return Vmcb(bytes(page)) if touched and address % _PAGE == 0 else None
