@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import click
 import pytest
 from rich.console import Console
 
-from harness import build, ledger, paths
+from harness import build, ledger, paths, report
 from harness.commands import options
 from harness.engines import select, store
 from harness.errors import SvmconfError
@@ -137,15 +137,17 @@ def check(run: Run) -> None:
     Image.load(manifest.image)
 
 
-def publish(folder: Path, with_allure: bool, history: Path | None = None) -> None:
-    """Generate the Allure report of a run that has its ledger, and say where the reports are."""
+def publish(folder: Path, with_allure: bool, history: Path | None = None, earlier: Sequence[Path] = ()) -> None:
+    """Write the site of a run that has its ledger, generate its Allure report, and say where the reports are."""
+    with console.status("writing the site"):
+        report.write_site(ledger.read(folder / "ledger.jsonl"), folder, earlier)
     problem: str | None = "left out (--no-allure)"
     if with_allure:
         header = ledger.header(folder / "ledger.jsonl")
         with console.status("generating the Allure report"):
             name = f"{header.hypervisor} on {header.on}"
             problem = allure.generate(folder / "allure-results", folder / "allure-report", name, history)
-    for what, file in (("summary", "summary.html"), ("matrix", "matrix.html")):
+    for what, file in (("summary", "summary.html"), ("matrix", "matrix.html"), ("site", "site/index.html")):
         if (folder / file).exists():
             console.print(f"{what:<8} {_short(folder / file)}", highlight=False)
     if problem is None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.ledger import Ledger
+from harness.ledger import Entry, Ledger
 from harness.report.evidence import attachments
 from harness.report.rows import groups
+
+_LARGE = 5_000  # entries: of a ledger with more, only the first so many bad ones show their evidence
+_SHOWN = 300
 
 
 def write(ledger: Ledger, path: Path) -> None:
@@ -17,6 +21,14 @@ def write(ledger: Ledger, path: Path) -> None:
         loader=PackageLoader("harness.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     page = environment.get_template("summary.html.j2").render(
-        ledger=ledger, groups=list(groups(ledger)), attachments=attachments
+        ledger=ledger, groups=list(groups(ledger)), attachments=_chosen(ledger)
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _chosen(ledger: Ledger) -> Callable[[Ledger, Entry], Iterable[tuple[str, str]]]:
+    """The evidence that is shown; that of a large ledger is in the site, de-duplicated, and in the ledger itself."""
+    if len(ledger.entries) <= _LARGE:
+        return attachments
+    bad = {entry.case for entry in [entry for entry in ledger.entries if not entry.verdict.good][:_SHOWN]}
+    return lambda ledger, entry: attachments(ledger, entry) if entry.case in bad else ()

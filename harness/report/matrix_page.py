@@ -47,7 +47,7 @@ def context(matrix: Matrix, place: Callable[[str], str] = "#{}".format) -> dict[
         "chips": _chips,
         "legend": LEGEND,
         "place": place,
-        "data": _embedded(_details(matrix)),
+        "data": embedded(_details(matrix)),
     }
 
 
@@ -74,7 +74,7 @@ def _chips(cell: Cell) -> list[tuple[str, str, str]]:
     return chips
 
 
-def _embedded(data: object) -> Markup:
+def embedded(data: object) -> Markup:
     """Data as JSON inside a script element: nothing in it can end the element."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return Markup(text.replace("<", "\\u003c"))
