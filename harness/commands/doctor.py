@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness import paths
-from harness.engines import kvm, select
+from harness.engines import kvm, select, store
 from harness.engines.qemu import Qemu
 from harness.errors import SvmconfError
 from harness.report import allure
@@ -33,7 +33,7 @@ class Finding:
 @click.command()
 def command() -> None:
     """Tell which engines and tools this machine has, whether KVM offers SVM and why, and how to get what is missing."""
-    findings = [_python(), *_engines(), _kvm(), *_tools(), _allure(), _scratch()]
+    findings = [_python(), *_engines(), _kvm(), _store(), *_tools(), _allure(), _scratch()]
     table = Table(box=None, header_style="dim")
     for column in ("", "what", "found", "way out"):
         table.add_column(column, overflow="fold")
@@ -64,6 +64,14 @@ def _kvm() -> Finding:
     found = kvm.detect()
     hint = "" if found.svm else "not needed: TCG emulates SVM"
     return Finding("engine: KVM with SVM", found.svm, found.why, hint, needed=False)
+
+
+def _store() -> Finding:
+    names = {one.name: one.state is store.State.READY for one in store.installed()}
+    ready = [name for name in store.known() if names.get(name)]
+    found = f"{len(ready)} of {len(store.known())} are here" + (f": {', '.join(ready)}" if ready else "")
+    way_out = "" if len(ready) == len(store.known()) else "svmconf engines fetch all; not needed for the everyday engine"
+    return Finding("engines by name", bool(ready), found, way_out, needed=False)
 
 
 def _tools() -> list[Finding]:
