@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ FIRMWARE_FROM = 0xFFFF_0000
 
 _TICK = 0.1
 _LAST_WORDS = "Bochs is exiting with the following message:\n"
+_COMPLAINT = re.compile(r"^(?!\d+[a-z]\[).*(?:\*\*\*|[Ee]rror ).*$", re.M)
 _STOPS_WITHIN = 2.0
 _SERIAL_TAIL = 0.005
 """Seconds. The last bytes on the serial port take their time after the exit port was written."""
@@ -227,10 +229,10 @@ class BochsMachine:
         return Ending(how=How.ENGINE_CRASHED, detail=f"{how}: {self._words()}")
 
     def _words(self) -> str:
-        """Its own message: the panic in its log, its last words, or else what stands last on its standard error."""
-        before, marked, after = self._child.said.rpartition(_LAST_WORDS)
-        said = [line for line in (after if marked else before + after).splitlines() if line.strip("= ")]
-        return self._log.panic or (said[0 if marked else -1] if said else "")
+        """Its own message: the panic in its log, its last words, or a complaint on its standard error."""
+        said, marked, last = self._child.said.partition(_LAST_WORDS)
+        complaints = _COMPLAINT.findall(said)
+        return self._log.panic or last.partition("\n")[0] or (complaints[-1] if complaints and not marked else "")
 
     def post_mortem(self) -> str | None:
         """What it said last, when it has ended or does so at once; ``None`` while it runs."""
