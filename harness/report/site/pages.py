@@ -50,5 +50,5 @@ class Pages:
 
 
 def summed(counts: Mapping[Verdict, int]) -> str:
-    """``12 pass, 2 skip``, for a title."""
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "nothing ran"
+    """``2 fail, 12 pass``, for a title."""
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in WORST_FIRST if counts.get(verdict)) or "nothing ran"
