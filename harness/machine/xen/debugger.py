@@ -23,10 +23,6 @@ _EXIT_VMRUN = 0x80
 _NOT_ITS_DOING = frozenset((0x60, 0x61, 0x62, 0x63, 0x64, 0x400))
 """Exits after which the instruction is executed anew: INTR, NMI, SMI, INIT, VINTR, NPF."""
 
-_XEN_SELECTORS = 0xE000
-"""Xen gives itself and paravirtual dom0 segment selectors E0xxh; a domain has what its software loads, 0 at first."""
-
-_CR0_PE = 1 << 0
 _IN_VAIN = 8  # steps; an instruction may also lead to itself
 _SLICE = 0.1
 
@@ -55,7 +51,7 @@ class DomainDebugger:
     def registers(self) -> dict[str, int]:
         """The domain's registers; EFER as the domain has it, without the SVME that Xen needs."""
         values = self._gdb.registers()
-        if not (_of_domain(values["cs"]) or _real_mode(values["cr0"])):
+        if self._found.of_xen(self._ram, values["cr3"]):
             values = self._saved()
         return values | {"efer": self.efer}
 
@@ -70,7 +66,7 @@ class DomainDebugger:
     @property
     def executes(self) -> bool:
         """Whether the domain (or its guest) has the processor; the machine must be stopped."""
-        return _of_domain(self._gdb.register("cs")) or _real_mode(self._gdb.register("cr0"))
+        return not self._found.of_xen(self._ram, self._gdb.register("cr3"))
 
     @property
     def efer(self) -> int:
@@ -192,12 +188,3 @@ class DomainDebugger:
 def _trapped(stop: Stop) -> bool:
     """Whether it stopped at a point or after a step, rather than by our interruption or for good (SIGTRAP)."""
     return stop.reply[1:3] == "05"
-
-
-def _of_domain(selector: int) -> bool:
-    """Whether this is no code segment of Xen's; in real mode it may look like one."""
-    return selector & 0xFF00 != _XEN_SELECTORS
-
-
-def _real_mode(cr0: int) -> bool:
-    return not cr0 & _CR0_PE

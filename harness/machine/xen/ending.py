@@ -16,11 +16,12 @@ _TRIPLE_FAULT = re.compile(r"Triple fault - invoking HVM shutdown action")
 _CRASH = re.compile(r"domain_crash called from|\) crashed on cpu|Panic on CPU|Xen BUG at|FATAL (?:TRAP|PAGE FAULT)")
 _PREFIX = re.compile(r"^\(XEN\) (?:\[[^]]*\] )?")
 _IDLE = re.compile(r"\*{4,}|^$|Reboot in|HVM ?d?\d.* (?:save|restore):")
+_CHATTER = re.compile(r"Unexpected nested vmexit")
 _WORDS = 4
 
 
 class XenConsole:
-    """What Xen prints, in a file that grows; ``skip`` bytes of it are of no interest."""
+    """What Xen prints, in a file that grows."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -33,6 +34,12 @@ class XenConsole:
         with self._file.open("rb") as file:
             file.seek(max(0, self._file.stat().st_size - _SHOWN))
             return file.read().decode("latin-1").replace("\r", "")
+
+    @property
+    def said(self) -> str:
+        """Its last line that tells something: Xen names the intercepts of a nested guest that it did not expect."""
+        lines = (_PREFIX.sub("", line).strip() for line in reversed(self.text.splitlines()))
+        return next((line for line in lines if line and not _CHATTER.search(line)), "")
 
     @property
     def size(self) -> int:
@@ -57,12 +64,10 @@ def ended(ram: Ram, vmcb_at: int, console: str) -> Ending | None:
 
     A domain whose last exit is HLT with interrupts off, or a shutdown, is never entered again.
     """
-    if _TRIPLE_FAULT.search(console):
-        return Ending(how=How.TRIPLE_FAULT, detail="Xen: Triple fault")
     if words := crash(console):
         return Ending(how=How.ENGINE_CRASHED, detail=f"Xen: {words}")
     vmcb = Vmcb(ram.read(vmcb_at, 0x1000))
-    if vmcb["exitcode"] == _EXIT_SHUTDOWN:
+    if vmcb["exitcode"] == _EXIT_SHUTDOWN or _TRIPLE_FAULT.search(console):
         return Ending(how=How.TRIPLE_FAULT, rips=(vmcb["rip"],))
     if vmcb["exitcode"] == _EXIT_HLT and not vmcb["rflags"] & RFLAGS_IF:
         return Ending(how=How.HALTED, detail="HLT with interrupts off", rips=(vmcb["rip"],))

@@ -20,6 +20,7 @@ PORTS = (0xE9, 0xF4, *range(0x3F8, 0x400))
 """Debug console, exit port, COM1: L0's own devices, which the domain reaches without Xen (docs/protocol.md)."""
 
 _PAGE = 0x1000
+_ADDRESS = 0x000F_FFFF_FFFF_F000
 _CHUNK = 4 << 20
 
 
@@ -27,7 +28,8 @@ class Found(BaseModel):
     """What was found.
 
     ``vmcb`` is the VMCB with which Xen runs the domain (not its nested guests), ``efer`` the domain's own EFER (the
-    VMCB's has SVME set always), ``vmrun`` the linear address of Xen's VMRUN.
+    VMCB's has SVME set always), ``vmrun`` the linear address of Xen's VMRUN, ``mapped`` where the entry for it
+    in each of Xen's root page tables leads.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,6 +37,17 @@ class Found(BaseModel):
     vmcb: int
     efer: int
     vmrun: int
+    mapped: int
+
+    def of_xen(self, ram: Ram, cr3: int) -> bool:
+        """Whether this CR3 is Xen's or paravirtual dom0's: the tables there map Xen, as a domain's own never do."""
+        root = cr3 & _ADDRESS
+        return root + _PAGE <= ram.size and leads_to(ram, root, self.vmrun) == self.mapped
+
+
+def leads_to(ram: Ram, root: int, linear: int) -> int:
+    """Where the root page table's entry for a linear address leads."""
+    return ram.u64(root + 8 * (linear >> 39 & 0x1FF)) & _ADDRESS
 
 
 class EferHunt:

@@ -17,10 +17,10 @@ from harness.errors import DeadlineExceeded, EngineError
 from harness.machine.base import Point
 from harness.machine.qemu import QemuMachine
 from harness.machine.xen import dom0, parking
-from harness.machine.xen.found import EferHunt, Found, find_vmcb, open_ports
+from harness.machine.xen.found import EferHunt, Found, find_vmcb, leads_to, open_ports
 from harness.machine.xen.snapshot import State, forget, kept
 
-_FORMAT = "2"
+_FORMAT = "3"
 _XEN_WORDS = f"console=com2 com2=115200,8n1 loglvl=all guest_loglvl=all dom0_mem={dom0.MEMORY}M"
 _DOM0_WORDS = "console=hvc0 quiet rdinit=/init panic=-1"
 _OTHERS = 64  # MiB: Xen itself, and what the domain's tables take
@@ -168,7 +168,8 @@ def _search(machine: QemuMachine, deadline: Deadline) -> Found:
     _go(machine, parking.LEAVE, deadline)
     while (behind := machine.debugger.register("rip")) == parking.LEAVE:
         machine.debugger.step()  # into Xen, behind its VMRUN
-    found = Found(vmcb=vmcb, efer=hunt.place, vmrun=behind - 3)
+    vmrun, root = behind - 3, machine.debugger.register("cr3") & ~0xFFF
+    found = Found(vmcb=vmcb, efer=hunt.place, vmrun=vmrun, mapped=leads_to(machine.ram, root, vmrun))
     open_ports(machine.ram, vmcb)
     return found
 

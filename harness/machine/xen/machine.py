@@ -27,7 +27,7 @@ _TICK = 0.1
 _STOP_SECONDS = 2.0
 _PAGE = 0x1000
 _PARKED = 2 * _PAGE  # the parking page, and the start info that Xen's domain builder puts behind it
-_CS_AND_RIP = re.compile(r"RIP=([0-9a-f]+).*?^CS =([0-9a-f]{4})", re.S | re.M)
+_RIP_AND_CR3 = re.compile(r"\b[RE]IP=([0-9a-f]+).*\bCR3=([0-9a-f]+)", re.S)
 
 
 class XenMachine:
@@ -143,7 +143,8 @@ class XenMachine:
             return Ending(how=How.HUNG, detail=f"printed more than {CONSOLE_LIMIT >> 20} MiB", rips=self._sample())
         if self.deadline.passed:
             spent = time.monotonic() - self.ready
-            return Ending(how=How.HUNG, detail=f"still running after {spent:.1f} s", rips=self._sample())
+            detail = f"still running after {spent:.1f} s" + (f"; Xen: {said}" if (said := self._console.said) else "")
+            return Ending(how=How.HUNG, detail=detail, rips=self._sample())
         return None
 
     def _stopped_for_good(self) -> Ending:
@@ -159,29 +160,27 @@ class XenMachine:
         said = self._qemu.child.said
         if status is not None and status < 0:
             return Ending(how=How.ENGINE_CRASHED, detail=f"L0 was ended by signal {-status}: {said}")
-        return Ending(how=How.ENGINE_CRASHED, detail=f"L0 ended with exit status {status}: {said or self._words()}")
+        return Ending(
+            how=How.ENGINE_CRASHED, detail=f"L0 ended with exit status {status}: {said or self._console.said}"
+        )
 
     def _over(self) -> bool:
         return ended(self._ram, self._found.vmcb, self._console.text) is not None
-
-    def _words(self) -> str:
-        """What Xen said last."""
-        return " ".join(self._console.text.splitlines()[-3:]).strip()
 
     def _sample(self, times: int = 8) -> tuple[int, ...]:
         """Where the domain is, some times; while Xen works for it, where it was when it called."""
         rips = []
         for _ in range(times):
             with contextlib.suppress(EngineError):
-                state = _CS_AND_RIP.search(self._qemu.qmp.human("info registers"))
-                inside = state is not None and int(state[2], 16) & 0xFF00 != 0xE000
+                state = _RIP_AND_CR3.search(self._qemu.qmp.human("info registers"))
+                inside = state is not None and not self._found.of_xen(self._ram, int(state[2], 16))
                 rips.append(int(state[1], 16) if state and inside else self.debugger.vmcb["rip"])
         return tuple(rips)
 
     def post_mortem(self) -> str | None:
         """The last words of L0, or of Xen when it gave up; ``None`` while they run."""
         if self._qemu.child.wait(self.deadline.sooner(0.5)):
-            return self._qemu.child.said or self._words()
+            return self._qemu.child.said or self._console.said
         ending = ended(self._ram, self._found.vmcb, self._console.text)
         return ending.detail if ending is not None and ending.how is How.ENGINE_CRASHED else None
 
