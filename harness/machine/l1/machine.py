@@ -12,9 +12,9 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError, ProtocolError
 from harness.machine.base import Debugger, Point, Stop
 from harness.machine.ending import Ending, How
-from harness.machine.gdb import Gdb
 from harness.machine.l1 import wire
 from harness.machine.l1.connection import Connection
+from harness.machine.l1.debugger import L1Gdb
 from harness.machine.l1.linux import GDB
 from harness.machine.l1.running import Running
 from harness.machine.records import RecordReader
@@ -47,7 +47,7 @@ class L1Machine:
         self._ended: wire.Ended | None = None
         self._printed = {"debug": bytearray(), "serial": bytearray()}
         self._wanted = list(job.wanted)
-        self._gdb: Gdb | None = None
+        self._gdb: L1Gdb | None = None
         self.ram = L2Memory(job.memory << 20, self._ask)
         self._connection.send(job.encode(), deadline)
         if job.debug:
@@ -62,7 +62,7 @@ class L1Machine:
         channel = self._l1.channels[GDB]
         while select.select((channel,), (), (), 0)[0] and channel.recv(1 << 16):
             pass  # what a debugger before us left unread
-        self._gdb = Gdb(channel.dup())
+        self._gdb = L1Gdb(channel.dup())
 
     @property
     def debugger(self) -> Debugger:

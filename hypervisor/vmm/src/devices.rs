@@ -13,6 +13,9 @@ const SYSTEM_RESET: u8 = 1;
 const RESET_CONTROL: u16 = 0xCF9;
 const RESET_CPU: u8 = 1 << 2;
 
+/// Ports that KVM may collect writes to, rather than leave the guest for each of them.
+pub const CONSOLES: [u64; 2] = [DEBUG as u64, COM1 as u64];
+
 /// What a write to a port makes happen.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Act {

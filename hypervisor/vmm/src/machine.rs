@@ -7,10 +7,12 @@ use kvm_bindings::{
     KVM_EXIT_INTERNAL_ERROR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_MP_STATE_HALTED,
     kvm_guest_debug, kvm_userspace_memory_region,
 };
-use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
+use kvm_ioctls::{IoEventAddress, VcpuExit, VcpuFd, VmFd};
 
 use crate::cpu::{self, named};
-use crate::devices::{Act, Devices};
+use crate::debug_registers::DebugRegisters;
+use crate::devices::{self, Act, Devices};
+use crate::host::Host;
 use crate::memory::Memory;
 use crate::points::{self, Points};
 use crate::registers::Registers;
@@ -19,11 +21,8 @@ use crate::wire::{End, How, Job};
 
 const TSS_ADDRESS: usize = 0xFFFB_D000;
 const FLAG_INTERRUPT: u64 = 1 << 9;
-const PAGING: u64 = 1 << 31;
 const SAMPLES: usize = 8;
 const SAMPLE_TICK: Duration = Duration::from_millis(2);
-/// DR7: local enable bits of the four, length and kind 0 (one byte, execution), and the bit that reads as 1.
-const DR7_FIXED: u64 = 0x400;
 
 /// Why a machine stands still.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -53,8 +52,7 @@ pub struct Machine {
     pub memory: Memory,
     pub devices: Devices,
     pub points: Points,
-    /// Breakpoints in the debug registers: linear addresses.
-    pub hardware: [Option<u64>; 4],
+    pub debug_registers: DebugRegisters,
     pub ended: Option<End>,
     pub exits: u64,
     pub ran: Duration,
@@ -65,7 +63,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub fn new(kvm: &Kvm, job: &Job) -> io::Result<Self> {
+    pub fn new(host: &Host, job: &Job) -> io::Result<Self> {
+        let kvm = &host.kvm;
         let mut memory = Memory::new(job.memory)?;
         for region in &job.regions {
             if !memory.write(region.address, &region.bytes) {
@@ -82,7 +81,13 @@ impl Machine {
         };
         // SAFETY: the mapping outlives the machine, by the order of the fields.
         unsafe { vm.set_user_memory_region(all) }.map_err(named("KVM_SET_USER_MEMORY_REGION"))?;
-        let vcpu = vm.create_vcpu(0).map_err(named("KVM_CREATE_VCPU"))?;
+        let mut vcpu = vm.create_vcpu(0).map_err(named("KVM_CREATE_VCPU"))?;
+        for port in devices::CONSOLES {
+            vm.register_coalesced_mmio(IoEventAddress::Pio(port), 1)
+                .map_err(named("KVM_REGISTER_COALESCED_MMIO"))?;
+        }
+        vcpu.map_coalesced_mmio_ring()
+            .map_err(named("mapping what KVM collects"))?;
         cpu::set_up(kvm, &vcpu, job)?;
         Ok(Self {
             vcpu,
@@ -90,7 +95,7 @@ impl Machine {
             memory,
             devices: Devices::new(job.serial),
             points: Points::default(),
-            hardware: [None; 4],
+            debug_registers: DebugRegisters::new(host.debug_registers),
             ended: None,
             exits: 0,
             ran: Duration::ZERO,
@@ -107,18 +112,10 @@ impl Machine {
         })
     }
 
-    /// The physical address behind a linear one, as the processor now translates.
+    /// The physical address behind a linear one, as the processor now translates. KVM has an answer without paging, too.
     pub fn physical(&self, linear: u64) -> Option<u64> {
-        match self.vcpu.get_sregs() {
-            Ok(sregs) if sregs.cr0 & PAGING == 0 => Some(linear),
-            Ok(_) => self
-                .vcpu
-                .translate_gva(linear)
-                .ok()
-                .filter(|found| found.valid != 0)
-                .map(|found| found.physical_address),
-            Err(_) => None,
-        }
+        let found = self.vcpu.translate_gva(linear).ok()?;
+        (found.valid != 0).then_some(found.physical_address)
     }
 
     /// Memory without our breakpoints in it.
@@ -145,11 +142,15 @@ impl Machine {
                     self.ended = Some(end);
                     break Stop::Ended;
                 }
-                Left::Trapped(bytes) => {
-                    if let Some(pc) = self.untrapped()? {
+                Left::Out(port, bytes) => {
+                    let point = if port == points::PORT { self.untrapped()? } else { None };
+                    if let Some(pc) = point {
                         break Stop::Point(pc);
                     }
-                    let _ = self.devices.write(points::PORT, bytes);
+                    if let Some(end) = self.written(port, &bytes) {
+                        self.ended = Some(end);
+                        break Stop::Ended;
+                    }
                 }
                 Left::Debug if mode == Mode::SingleStep => break Stop::Stepped,
                 Left::Debug => break Stop::Point(self.linear_rip()?),
@@ -172,28 +173,22 @@ impl Machine {
     /// One entry into the guest, and what it left for.
     fn enter(&mut self) -> io::Result<Left> {
         self.exits += 1;
+        let left = self.leave()?;
+        // What the console ports were told in between comes first.
+        while let Ok(Some(write)) = self.vcpu.coalesced_mmio_read() {
+            self.devices.write(write.phys_addr as u16, write.data[0]);
+        }
+        Ok(left)
+    }
+
+    fn leave(&mut self) -> io::Result<Left> {
         let exit = match self.vcpu.run() {
             Ok(exit) => exit,
             Err(error) if error.errno() == libc::EINTR || error.errno() == libc::EAGAIN => return Ok(Left::Tick),
             Err(error) => return Ok(Left::Ended(End::broken(format!("KVM_RUN: {error}")))),
         };
         Ok(match exit {
-            VcpuExit::IoOut(points::PORT, bytes) => Left::Trapped(bytes[0]),
-            VcpuExit::IoOut(port, bytes) => {
-                // What is wider than a byte goes to the ports that follow; a string to the one.
-                let mut act = None;
-                for byte in bytes {
-                    act = act.or(self.devices.write(port, *byte));
-                }
-                match act {
-                    Some(Act::Exit(code)) => Left::Ended(End {
-                        code,
-                        ..End::of(How::Exited)
-                    }),
-                    Some(Act::Reset) => Left::Ended(End::of(How::Reset)),
-                    None => Left::Again,
-                }
-            }
+            VcpuExit::IoOut(port, bytes) => Left::Out(port, bytes.to_vec()),
             VcpuExit::IoIn(port, bytes) => {
                 bytes.fill(self.devices.read(port));
                 Left::Again
@@ -215,6 +210,21 @@ impl Machine {
                 let text = format!("KVM left the guest for a reason that nobody handles: {other:?}");
                 Left::Ended(End::broken(text))
             }
+        })
+    }
+
+    /// Gives a device what the software wrote to it. What is wider than a byte is a string of bytes to us.
+    fn written(&mut self, port: u16, bytes: &[u8]) -> Option<End> {
+        let acts: Vec<Act> = bytes
+            .iter()
+            .filter_map(|byte| self.devices.write(port, *byte))
+            .collect();
+        acts.first().map(|act| match act {
+            Act::Exit(code) => End {
+                code: *code,
+                ..End::of(How::Exited)
+            },
+            Act::Reset => End::of(How::Reset),
         })
     }
 
@@ -272,8 +282,8 @@ impl Machine {
         while end.rips.len() < SAMPLES {
             match self.enter()? {
                 Left::Tick => end.rips.extend(self.at_end(how)?.rips),
-                Left::Again => {}
-                Left::Ended(_) | Left::Trapped(_) | Left::Debug => break,
+                Left::Again | Left::Out(..) => {}
+                Left::Ended(_) | Left::Debug => break,
             }
         }
         Ok(end)
@@ -308,12 +318,9 @@ impl Machine {
         if mode == Mode::SingleStep {
             debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
         }
-        for (number, address) in self.hardware.iter().enumerate() {
-            if let Some(address) = address.filter(|address| Some(*address) != skip) {
-                debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
-                debug.arch.debugreg[number] = address;
-                debug.arch.debugreg[7] |= DR7_FIXED | 1 << (2 * number);
-            }
+        if let Some(values) = self.debug_registers.values(skip) {
+            debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+            debug.arch.debugreg = values;
         }
         if self.told != debug {
             self.vcpu
@@ -336,7 +343,7 @@ enum Left {
     Again,
     Tick,
     Debug,
-    /// A write to the port of our breakpoints.
-    Trapped(u8),
+    /// A write to a port.
+    Out(u16, Vec<u8>),
     Ended(End),
 }

@@ -5,8 +5,10 @@
 //! speaks GDB's remote protocol ([`gdb`]), with KVM's own means for debugging guests behind it.
 
 mod cpu;
+mod debug_registers;
 mod devices;
 mod gdb;
+mod host;
 mod init;
 mod machine;
 mod memory;
@@ -22,8 +24,7 @@ mod wire;
 
 use std::io;
 
-use kvm_ioctls::Kvm;
-
+use host::Host;
 use port::Port;
 use session::Session;
 use trace::Trace;
@@ -41,9 +42,8 @@ fn main() {
 
 fn serve() -> io::Result<()> {
     init::prepare()?;
-    let kvm = Kvm::new().map_err(|error| io::Error::other(format!("/dev/kvm: {error}")))?;
-    cpu::check(&kvm)?;
     timer::install()?;
+    let host = Host::open()?;
     let mut trace = Trace::open()?;
     let mut control = Port::open("/dev/vport0p1")?;
     let mut gdb = Port::open("/dev/vport0p2")?;
@@ -55,7 +55,7 @@ fn serve() -> io::Result<()> {
             None => control.request()?,
         };
         match request {
-            Request::Run(job) => next = Session::new(&kvm, &job, &mut control, &mut gdb, &mut trace).serve()?,
+            Request::Run(job) => next = Session::new(&host, &job, &mut control, &mut gdb, &mut trace).serve()?,
             Request::Execute(program) => control.send(&program::execute(&program))?,
             Request::Read { .. } => control.send(&Reply::Memory(Vec::new()))?,
             Request::Close => control.send(&Reply::Closed)?,

@@ -2,17 +2,16 @@
 
 use std::io;
 
-use kvm_ioctls::Kvm;
-
 use crate::devices::Devices;
 use crate::gdb::{Answer, Incoming, Packets, Stub, frame};
+use crate::host::Host;
 use crate::machine::{Machine, Mode, Stop};
 use crate::port::{Port, wait};
 use crate::trace::Trace;
 use crate::wire::{End, How, Job, Reply, Request};
 
 pub struct Session<'a> {
-    kvm: &'a Kvm,
+    host: &'a Host,
     job: &'a Job,
     control: &'a mut Port,
     gdb: &'a mut Port,
@@ -22,10 +21,10 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub fn new(kvm: &'a Kvm, job: &'a Job, control: &'a mut Port, gdb: &'a mut Port, trace: &'a mut Trace) -> Self {
+    pub fn new(host: &'a Host, job: &'a Job, control: &'a mut Port, gdb: &'a mut Port, trace: &'a mut Trace) -> Self {
         let _ = gdb.receive().map(|()| gdb.take()); // what was meant for the machine before
         Self {
-            kvm,
+            host,
             job,
             control,
             gdb,
@@ -37,7 +36,7 @@ impl<'a> Session<'a> {
 
     /// Runs the machine and serves its debugger. Returns the request that ended the session, if it is a new one.
     pub fn serve(mut self) -> io::Result<Option<Request>> {
-        let mut machine = match Machine::new(self.kvm, self.job) {
+        let mut machine = match Machine::new(self.host, self.job) {
             Ok(machine) => machine,
             Err(error) => {
                 let end = End {

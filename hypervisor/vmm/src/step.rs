@@ -5,7 +5,7 @@
 //! IRET from it. VMRUN is not executed by a step: its guest may run for long. It is executed, past a breakpoint on it,
 //! when the machine goes on.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 
 use crate::machine::{Machine, Mode, Stop, Watch};
@@ -15,8 +15,8 @@ const LONG_MODE_ACTIVE: u64 = 1 << 10;
 const PROTECTED: u64 = 1;
 const GATE_64: u64 = 16;
 const GATE_32: u64 = 8;
-/// What instructions that we know can raise: #UD #DF #NP #SS #GP #PF.
-const FAULTS: [u64; 6] = [6, 8, 11, 12, 13, 14];
+/// What instructions that we know can raise: #UD and #GP.
+const FAULTS: [u64; 2] = [6, 13];
 
 /// An instruction at which the harness stops machines.
 #[derive(Debug, PartialEq, Eq)]
@@ -91,12 +91,14 @@ impl Machine {
     /// Executes the instruction at `rip` and stops at the next one, or at the handler of a fault.
     fn step_over(&mut self, rip: u64, length: u64, watch: Watch) -> io::Result<Stop> {
         let here = self.physical(rip).filter(|address| self.points.at(*address));
-        for landing in self.landings(rip + length)? {
-            if let Some(address) = self.physical(landing) {
-                self.points.set(&mut self.memory, address, Owner::Step);
+        for (linear, physical) in self.landings(rip + length)? {
+            // Rather not in memory: an emulator translates a page of code anew when it was written to.
+            if !self.debug_registers.set(linear, Owner::Step) {
+                self.points.set(&mut self.memory, physical, Owner::Step);
             }
         }
         let stop = self.lifted(here, |machine| machine.run(Mode::Free, Some(rip), watch));
+        self.debug_registers.clear_step();
         self.points.clear_step(&mut self.memory);
         stop
     }
@@ -109,30 +111,47 @@ impl Machine {
         stop
     }
 
-    /// Where an instruction can lead: behind it, or to a handler.
-    fn landings(&self, next: u64) -> io::Result<BTreeSet<u64>> {
+    /// Where an instruction can lead, behind it or to a handler: linear and physical addresses.
+    fn landings(&self, next: u64) -> io::Result<BTreeMap<u64, u64>> {
         let sregs = self.registers()?.sregs;
+        let mut pages = Pages::default();
+        let mut found = BTreeMap::new();
+        found.extend(pages.physical(self, next).map(|physical| (next, physical)));
         let size = match (sregs.efer & LONG_MODE_ACTIVE, sregs.cr0 & PROTECTED) {
-            (0, 0) => return Ok([next].into()), // real mode: no fault of these is expected
+            (0, 0) => return Ok(found), // real mode: no fault of these is expected
             (0, _) => GATE_32,
             _ => GATE_64,
         };
-        let gates = FAULTS
-            .iter()
-            .filter(|vector| *vector * size + size - 1 <= sregs.idt.limit.into());
-        let handlers = gates.filter_map(|vector| {
-            let gate = self.physical(sregs.idt.base + vector * size)?;
-            handler(&self.read(gate, size as usize))
-        });
-        Ok(handlers.chain([next]).collect())
+        let within = |vector: &&u64| **vector * size + size - 1 <= sregs.idt.limit.into();
+        for vector in FAULTS.iter().filter(within) {
+            let gate = pages.physical(self, sregs.idt.base + vector * size);
+            if let Some(linear) = gate.and_then(|gate| handler(&self.read(gate, size as usize))) {
+                found.extend(pages.physical(self, linear).map(|physical| (linear, physical)));
+            }
+        }
+        Ok(found)
     }
 
     /// Whether the debugger set a breakpoint at this linear address.
     fn wanted(&self, linear: u64) -> bool {
-        self.hardware.contains(&Some(linear))
+        self.debug_registers.of_debugger(linear)
             || self
                 .physical(linear)
                 .is_some_and(|address| self.points.of_debugger(address))
+    }
+}
+
+/// Translations that were just made: asking KVM takes long.
+#[derive(Default)]
+struct Pages(BTreeMap<u64, Option<u64>>);
+
+impl Pages {
+    const OFFSET: u64 = 0xFFF;
+
+    fn physical(&mut self, machine: &Machine, linear: u64) -> Option<u64> {
+        let page = linear & !Self::OFFSET;
+        let found = self.0.entry(page).or_insert_with(|| machine.physical(page));
+        found.map(|physical| physical | linear & Self::OFFSET)
     }
 }
 

@@ -55,13 +55,27 @@ impl Stub {
             "Z" => point(machine, rest, true),
             "z" => point(machine, rest, false),
             "H" => OK.into(),
-            "c" => said(machine.resume(&mut self.past, watch)?).into(),
-            "s" => said(machine.step(&mut self.past, watch)?).into(),
+            "c" => {
+                let stop = machine.resume(&mut self.past, watch)?;
+                told(machine, stop)?
+            }
+            "s" => {
+                let stop = machine.step(&mut self.past, watch)?;
+                told(machine, stop)?
+            }
             "D" | "k" => return Ok(Answer::Left),
             _ => UNKNOWN.into(),
         };
         Ok(Answer::Reply(reply))
     }
+}
+
+/// A stop, with all registers: who asks for the one nearly always asks for the others next.
+fn told(machine: &Machine, stop: Stop) -> io::Result<String> {
+    if stop == Stop::Ended {
+        return Ok(said(stop).into());
+    }
+    Ok(format!("{}registers:{};", said(stop), all(machine)?))
 }
 
 fn said(stop: Stop) -> &'static str {
@@ -176,7 +190,8 @@ fn write(machine: &mut Machine, rest: &str) -> String {
     OK.into()
 }
 
-/// `KIND,ADDRESS,SIZE`: 0 is a breakpoint in memory, 1 one in a debug register; watchpoints there are none.
+/// `KIND,ADDRESS,SIZE`: 0 is a breakpoint in memory, 1 one in a debug register, or else in memory; watchpoints there are
+/// none.
 fn point(machine: &mut Machine, rest: &str, set: bool) -> String {
     let Some((kind, span)) = rest.split_once(',') else {
         return ERROR.into();
@@ -184,26 +199,26 @@ fn point(machine: &mut Machine, rest: &str, set: bool) -> String {
     let Some((address, _)) = numbers(span, ',') else {
         return ERROR.into();
     };
-    let done = match kind {
-        "0" => machine.physical(address).is_some_and(|physical| {
-            if set {
-                machine.points.set(&mut machine.memory, physical, Owner::Debugger)
-            } else {
-                machine.points.clear(&mut machine.memory, physical, Owner::Debugger)
-            }
-        }),
-        "1" => {
-            let (from, to) = if set {
-                (None, Some(address))
-            } else {
-                (Some(address), None)
-            };
-            let place = machine.hardware.iter_mut().find(|place| **place == from);
-            place.map(|place| *place = to).is_some()
+    if !["0", "1"].contains(&kind) {
+        return UNKNOWN.into();
+    }
+    let in_register = kind == "1"
+        && if set {
+            machine.debug_registers.set(address, Owner::Debugger)
+        } else {
+            machine.debug_registers.clear(address, Owner::Debugger)
+        };
+    let in_memory = |machine: &mut Machine| {
+        let Some(physical) = machine.physical(address) else {
+            return false;
+        };
+        if set {
+            machine.points.set(&mut machine.memory, physical, Owner::Debugger)
+        } else {
+            machine.points.clear(&mut machine.memory, physical, Owner::Debugger)
         }
-        _ => return UNKNOWN.into(),
     };
-    if done { OK } else { ERROR }.into()
+    if in_register || in_memory(machine) { OK } else { ERROR }.into()
 }
 
 /// A span of memory in parts that no page border cuts.
@@ -225,7 +240,12 @@ fn numbers(text: &str, between: char) -> Option<(u64, u64)> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
