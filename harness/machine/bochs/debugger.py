@@ -5,7 +5,7 @@ and lets the machine run would pass it. So that stop is made up here.
 
 **Limits.** It has 16 linear and 16 physical breakpoints; the 17th to 32nd point asked for is physical, which is the
 same where linear addresses are physical ones, as in an image that maps its memory one to one. Watchpoints are physical:
-so is the address in a stop. It can set the eight oldest general registers and RIP.
+so is the address in a stop. It can set general registers, outside 64-bit mode the eight oldest, and RIP.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ACTIVE, HALTED, SHUT_DOWN = 0, 1, 2
 """States of the processor (BX_ACTIVITY_STATE_*)."""
 
 _MOST_PANICS = 8
-_HEARD_WITHIN = 0.5
+_HEARD_WITHIN, _STEPS_WITHIN = 0.5, 2.0
 _SETTABLE = {name: f"e{name[1:]}" for name in GENERAL[:8]}
 _ACCESSES = {Point.WRITE: ("w",), Point.READ: ("r",), Point.ACCESS: ("r", "w")}
 
@@ -164,10 +164,10 @@ class BochsDebugger:
         self._go("c")
 
     def step(self) -> Stop:
-        """Execute one instruction. One that waits for an interrupt (HLT) is interrupted after :data:`PATIENCE`."""
+        """Execute one instruction. One that waits for an interrupt (HLT) is interrupted after a while."""
         self._go("s")
         try:
-            return self.wait(Deadline.after(PATIENCE))
+            return self.wait(Deadline.after(_STEPS_WITHIN))
         except DeadlineExceeded:
             self.interrupt()
             return self.wait(Deadline.after(PATIENCE))

@@ -33,7 +33,7 @@ from harness.machine.registers import RFLAGS_IF, Registers
 CONSOLE_LIMIT = 4 << 20
 """A console of more bytes than this is a machine gone wild."""
 
-FIRMWARE_FROM = 0xFFFF_0000
+FIRMWARE = range(0xFFFF_0000, 1 << 32)
 """Where our ROM executes: whoever fails there never came to the image."""
 
 _TICK = 0.1
@@ -156,7 +156,7 @@ class BochsMachine:
             return Ending(how=How.ENGINE_CRASHED, detail=self._words())
         if stop is not None and stop.shut_down:
             rip = self.debugger.register("rip")
-            if rip >= FIRMWARE_FROM:
+            if rip in FIRMWARE:
                 raise EngineError("the processor refuses what our firmware does: is the MSR that it writes there?")
             at_shutdown()
             return Ending(how=How.TRIPLE_FAULT, rips=(rip,))
@@ -199,10 +199,10 @@ class BochsMachine:
         return None
 
     def _hung(self, detail: str) -> Ending:
-        rips = []
-        for _ in range(8):
-            if self._stop() is None:
-                break
+        rips: list[int] = []
+        while len(rips) < 8 and (stop := self._stop()) is not None:
+            if stop.gone:
+                return self._gone()
             rips.append(self.debugger.register("rip"))
             if self.debugger.activity() == SHUT_DOWN:
                 return Ending(how=How.SHUTDOWN, detail="the processor has shut down", rips=tuple(rips[-1:]))
@@ -226,7 +226,7 @@ class BochsMachine:
             return Ending(how=How.SHUTDOWN, detail="the software switched the machine off")
         status = self._child.status or 0
         how = f"ended by signal {-status}" if status < 0 else f"exit status {status}"
-        return Ending(how=How.ENGINE_CRASHED, detail=f"{how}: {self._words()}")
+        return Ending(how=How.ENGINE_CRASHED, detail=": ".join(filter(None, (how, self._words()))))
 
     def _words(self) -> str:
         """Its own message: the panic in its log, its last words, or a complaint on its standard error."""
