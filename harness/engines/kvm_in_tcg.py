@@ -8,6 +8,7 @@ observation.
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +35,6 @@ from harness.observation import Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
 _PROBE_MEMORY = 64
-_VMM_VERSION = "0.1.0"
 _RESULTS_HEAD, _RESULT = 16, 128  # docs/protocol.md, "The probe"
 
 _L0_MODEL = "EPYC,+svm,+npt"
@@ -67,7 +67,7 @@ class KvmInTcg:
         self._kernel = store.tree(needs["linux"])
         self._qemu = store.runnable(l0 or needs["qemu"])
         self.version = (
-            f"Linux {self._kernel.version} (kvm_amd) in QEMU {self._qemu.version} TCG, svmconf-vmm {_VMM_VERSION}"
+            f"Linux {self._kernel.version} (kvm_amd) in QEMU {self._qemu.version} TCG, svmconf-vmm {_vmm_version()}"
         )
 
     @property
@@ -199,6 +199,11 @@ class KvmInTcg:
             f"L1 Linux {self._kernel.version}, kvm_amd nested: {attribution.summary(answers)}",
             f"L0 QEMU {self._qemu.version}, TCG",
         ]
+
+
+def _vmm_version() -> str:
+    workspace = tomllib.loads((paths.HYPERVISOR / "Cargo.toml").read_text())["workspace"]
+    return str(workspace["package"]["version"])
 
 
 def arrange(faults: Sequence[Fault]) -> tuple[list[CpuidChange], dict[int, int], tuple[Fault, ...]]:

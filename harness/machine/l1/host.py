@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ class Host:
     def __init__(self, system: System) -> None:
         self._system = system
         self._l1: Running | None = None
+        atexit.register(self.close)  # in order, where nobody closes the engine; a killed process needs no order
 
     def run(self, job: Job, use: Callable[[L1Machine], T]) -> tuple[T, L1Machine]:
         """What ``use`` makes of the job's machine, and that machine, which is closed then.
