@@ -6,7 +6,7 @@ from harness.msr import CPUID_SVM, SVML, Msr, VmCr
 
 def vm_cr(value: VmCr) -> Fault:
     """RDMSR of VM_CR returns exactly ``value`` in EAX."""
-    return Fault(insn=Insn.RDMSR, select=Msr.VM_CR, force={"rax": (value, ~value & 0xFFFF_FFFF)})
+    return Fault(insn=Insn.RDMSR, select=Msr.VM_CR, force={"rax": (int(value), ~int(value) & 0xFFFF_FFFF)})
 
 
 def svml(present: bool) -> Fault:
