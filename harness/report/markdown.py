@@ -38,7 +38,7 @@ def summary(ledger: Ledger, matrix: Matrix, past: History) -> str:
         *_news(past),
         *_bad(ledger, matrix),
         "",
-        f"<sub>svmconf {_plain(header.svmconf)} {_plain(header.git)}, run {_plain(header.run)}</sub>",
+        f"<sub>svmconf {_plain(f'{header.svmconf} {header.git}')}, run {_plain(header.run)}</sub>",
         "",
     ]
     text = "\n".join(lines)
