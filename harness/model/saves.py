@@ -186,7 +186,7 @@ def interrupted_type(passage: Passage) -> Iterator[Violation]:
         yield Violation("exitintinfo", info, f"type {kind} is reserved")
 
 
-@exit_rule("SVM-15.7.1-003", "SVM-15.7.1-005")
+@exit_rule("SVM-15.7.1-003", "SVM-15.7.1-005", "SVM-15.7.1-008")
 def next_rip(passage: Passage) -> Iterator[Violation]:
     """With NRIPS an intercepted instruction's nRIP must be the address just behind it."""
     if passage.code not in _WITH_NEXT_RIP:
