@@ -29,6 +29,7 @@ PROBE_IMAGE = paths.IMAGES / "probe.elf"
 _MODEL, _WITHOUT_NPT, _FOREIGN = "EPYC", "EPYC,-npt", "GenuineIntel"
 _MEMORY = 128
 """MiB of a domain, unless a manifest asks for more: one kept state serves most cases."""
+_GUARDED = 3
 
 
 class Xen:
@@ -125,6 +126,8 @@ class Xen:
         """Boot a hypervisor and bring back all that was seen."""
         image = Image.load(manifest.image)
         memory, seconds = max(_MEMORY, manifest.memory), boot.seconds or manifest.seconds
+        if boot.guard_hsave:  # the machine stops twice at each VMRUN, and Xen has much to do there
+            seconds *= _GUARDED
         with self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder) as machine:
             seen = observe(machine, image, manifest, boot, Point.HARDWARE)
         return seen.model_copy(update=self._who(cpu))

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import os
 import re
-import tempfile
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,13 @@ from harness.machine.xen import dom0, parking
 from harness.machine.xen.found import EferHunt, Found, find_vmcb, leads_to, open_ports
 from harness.machine.xen.snapshot import State, forget, kept
 
-_FORMAT = "3"
+_FORMAT = "4"
 _XEN_WORDS = f"console=com2 com2=115200,8n1 loglvl=all guest_loglvl=all dom0_mem={dom0.MEMORY}M"
 _DOM0_WORDS = "console=hvc0 quiet rdinit=/init panic=-1"
 _OTHERS = 64  # MiB: Xen itself, and what the domain's tables take
 _BOOT_SECONDS, _RESTORE_SECONDS = 300.0, 60.0
 _TICK = 0.02
-_REPORTER = re.compile(r"^libxl: error: (libxl\w*\.c:\d+:)?")
+_REPORTER = re.compile(r"^libxl: error: (libxl\w*\.c:\d+:\w+: )?")
 
 
 class Refused(EngineError):
@@ -97,16 +97,17 @@ class Layer:
 
     def _make(self, state: State) -> None:
         deadline = Deadline.after(_BOOT_SECONDS)
-        with tempfile.TemporaryDirectory(prefix="svmconf-") as name:
-            folder = Path(name)
-            with self._boot(folder, deadline) as machine:
-                machine.debugger.resume()
-                refusal = _wait_for_domain(machine, console(folder), deadline)
-                if refusal is not None:
-                    state.refuse(refusal)
-                    return
+        folder = state.home / "boot"  # not a temporary folder: what a killed process leaves is swept with its draft
+        folder.mkdir()
+        with self._boot(folder, deadline) as machine:
+            machine.debugger.resume()
+            refusal = _wait_for_domain(machine, console(folder), deadline)
+            if refusal is not None:
+                state.refuse(refusal)
+            else:
                 machine.interrupt()
                 state.save(machine.qmp, machine.ram.descriptor, _search(machine, deadline), deadline)
+        shutil.rmtree(folder)
 
     def _boot(self, folder: Path, deadline: Deadline) -> QemuMachine:
         hypervisor, archive = folder / "xen", folder / "initramfs"
