@@ -118,6 +118,9 @@ SVM-15.7-004."""
 
 _ADDRESSED = ("VMRUN", "VMLOAD", "VMSAVE")
 
+_ORDER = tuple(f"SVM-15.9-{n:03}" for n in range(70, 125))
+"""What the table says of an instruction besides its code: above all what comes before its intercept (``after``)."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -133,7 +136,7 @@ def intercepted(vmcb: Vmcb, code: int) -> bool:
     return 0 <= code <= exits.LAST_BIT and bool(vmcb.data[code // 8] >> code % 8 & 1)
 
 
-@cites("SVM-15.7-003", "SVM-15.7-004", "SVM-15.9-062", "SVM-15.9-063", "SVM-15.9-064")
+@cites("SVM-15.7-003", "SVM-15.7-004", "SVM-15.9-062", "SVM-15.9-063", "SVM-15.9-064", *_ORDER)
 def answer(action: str, vmcb: Vmcb, cpuid: Cpuid, faults: Collection[Fault] = ()) -> Answer:
     """What comes of an action that by itself would raise these faults; raise :class:`KeyError` for an unknown one.
 
