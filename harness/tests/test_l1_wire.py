@@ -50,6 +50,8 @@ def test_replies_are_understood() -> None:
     assert decode(b"S") == wire.Started()
     assert decode(b"Dabc") == wire.Printed("debug", b"abc")
     assert decode(b"Uabc") == wire.Printed("serial", b"abc")
+    assert decode(b"Mabc") == wire.Memory(b"abc")
+    assert decode(b"W" + struct.pack("<Q", 0x1000) + b"abc") == wire.Wanted(0x1000, b"abc")
     assert decode(b"Tkvm_exit") == wire.Trace("kvm_exit")
     assert decode(b"C") == wire.Closed()
     assert decode(b"P\xff\xff\xff\xffout") == wire.ProgramEnded(-1, b"out")

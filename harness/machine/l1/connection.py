@@ -36,7 +36,7 @@ class Connection:
             try:
                 rest = rest[self._socket.send(rest[: 1 << 16]) :]
             except OSError as error:
-                raise self._gone() from error
+                raise self.gone() from error
 
     def pending(self) -> wire.Reply | None:
         """The next reply, if it has come."""
@@ -58,12 +58,13 @@ class Connection:
             try:
                 data = self._socket.recv(1 << 18)
             except OSError as error:
-                raise self._gone() from error
+                raise self.gone() from error
             if not data:
-                raise self._gone()
+                raise self.gone()
             self._buffer += data
 
-    def _gone(self) -> EngineError:
+    def gone(self) -> EngineError:
+        """What to say of an L1 that ended."""
         self._l1.child.wait(Deadline.after(1.0))
         said = self._l1.child.said or self._l1.last_words
         status = self._l1.child.status

@@ -46,7 +46,6 @@ class L1Machine:
         self._connection = Connection(l1)
         self._ended: wire.Ended | None = None
         self._printed = {"debug": bytearray(), "serial": bytearray()}
-        self._wanted = list(job.wanted)
         self._gdb: L1Gdb | None = None
         self.ram = L2Memory(job.memory << 20, self._ask)
         self._connection.send(job.encode(), deadline)
@@ -112,7 +111,7 @@ class L1Machine:
         if self._gdb and self._gdb.fileno() in ready:
             stop = self._gdb.wait(self.deadline)
             if stop.gone:
-                raise EngineError("L1 closed its debugger")
+                raise self._connection.gone()
             while stop.shut_down and self._ended is None:
                 self._take(self._connection.receive(self.deadline.sooner(_PATIENCE)))
             return stop
@@ -130,8 +129,7 @@ class L1Machine:
                     self.reader.feed(data)
             case wire.Trace(text):
                 self.trace += text
-            case wire.Memory(data) if self._wanted:
-                address, _ = self._wanted.pop(0)
+            case wire.Wanted(address, data):
                 self.ram.keep(address, data)
             case wire.Ended():
                 self._ended = reply
@@ -182,14 +180,15 @@ class L1Machine:
 
     def console(self) -> str:
         """Debug port and serial port so far, or one of them when both said the same."""
-        self._take_all()
+        with contextlib.suppress(EngineError):  # an L1 that is gone says no more
+            self._take_all()
         texts = [bytes(data).decode("latin-1") for data in self._printed.values()]
         return "\n".join(dict.fromkeys(filter(None, texts)))
 
     def _ask(self, address: int, size: int) -> bytes:
         deadline = Deadline.after(_PATIENCE)
         self._connection.send(wire.read(address, size), deadline)
-        while not isinstance(reply := self._connection.receive(deadline), wire.Memory) or self._wanted:
+        while not isinstance(reply := self._connection.receive(deadline), wire.Memory):
             self._take(reply)
         return reply.data
 
@@ -216,7 +215,10 @@ class L1Machine:
 
 
 class L2Memory:
-    """The machine's physical memory, read through L1; what was read is remembered while the machine stands still."""
+    """The machine's physical memory, read through L1; what was read is remembered while the machine stands still.
+
+    Reading raises :class:`harness.errors.EngineError` or :class:`harness.errors.DeadlineExceeded` when L1 is gone.
+    """
 
     _PAGE = 0x1000
 

@@ -27,6 +27,9 @@ _SPAN = struct.Struct("<QI")
 _ENDED = struct.Struct("<BBHQQ")
 _DEBUG, _SERIAL, _TRACE = 1, 2, 4
 
+CONSOLE_LIMIT = 4 << 20
+"""A console of more bytes than this is a machine gone wild."""
+
 HOW = ("exited", "triple fault", "halted", "timed out", "flooded", "reset", "broken", "refused")
 
 
@@ -59,7 +62,7 @@ class Job:
     serial: bool = False
     trace: bool = False
     seconds: float = 10.0
-    console: int = 4 << 20
+    console: int = field(default_factory=lambda: CONSOLE_LIMIT)
     cpuid: tuple[CpuidChange, ...] = ()
     msrs: Mapping[int, int] = field(default_factory=dict)
     wanted: tuple[tuple[int, int], ...] = ()
@@ -119,6 +122,14 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Memory that the job wanted back at the end."""
+
+    address: int
+    data: bytes
+
+
+@dataclass(frozen=True)
 class Trace:
     """The kernel's trace, oldest line first."""
 
@@ -150,7 +161,7 @@ class ProgramEnded:
     output: bytes
 
 
-Reply = Started | Printed | Memory | Trace | Ended | Closed | ProgramEnded
+Reply = Started | Printed | Memory | Wanted | Trace | Ended | Closed | ProgramEnded
 
 
 def decode(frame: bytes) -> Reply:
@@ -176,6 +187,7 @@ _READERS: dict[bytes, Callable[[bytes], Reply]] = {
     b"D": lambda body: Printed("debug", body),
     b"U": lambda body: Printed("serial", body),
     b"M": Memory,
+    b"W": lambda body: Wanted(struct.unpack_from("<Q", body)[0], body[8:]),
     b"T": lambda body: Trace(body.decode("latin-1")),
     b"Z": _ended,
     b"C": lambda body: Closed(),

@@ -136,8 +136,8 @@ impl<'a> Session<'a> {
             return Ok(());
         };
         for (address, length) in &self.job.wanted {
-            self.control
-                .send(&Reply::Memory(machine.read(*address, *length as usize)))?;
+            let bytes = machine.read(*address, *length as usize);
+            self.control.send(&Reply::Wanted(*address, bytes))?;
         }
         let microseconds = machine.ran.as_micros() as u64;
         self.control.send(&Reply::Ended {

@@ -13,6 +13,7 @@
 //! | `S` started | nothing: the machine of a job with a debugger waits for it |
 //! | `D` debug port, `U` serial port | bytes that were written to it |
 //! | `M` memory | the bytes; shorter than asked for at the end of memory |
+//! | `W` wanted | 8 address, then the bytes: memory that the job wants back at the end |
 //! | `T` trace | text of the kernel's trace, oldest line first |
 //! | `Z` ended | 1 how, 1 code, 2 number of addresses, 8 exits to us, 8 microseconds, the addresses (8 each), text |
 //! | `C` closed | nothing |
@@ -253,6 +254,7 @@ pub enum Reply {
     DebugPort(Vec<u8>),
     SerialPort(Vec<u8>),
     Memory(Vec<u8>),
+    Wanted(u64, Vec<u8>),
     Trace(Vec<u8>),
     Ended { end: End, exits: u64, microseconds: u64 },
     Closed,
@@ -269,6 +271,10 @@ impl Reply {
             Self::DebugPort(bytes) => kind(&mut frame, b'D', bytes),
             Self::SerialPort(bytes) => kind(&mut frame, b'U', bytes),
             Self::Memory(bytes) => kind(&mut frame, b'M', bytes),
+            Self::Wanted(address, bytes) => {
+                kind(&mut frame, b'W', &address.to_le_bytes());
+                frame.extend_from_slice(bytes);
+            }
             Self::Trace(text) => kind(&mut frame, b'T', text),
             Self::Ended {
                 end,

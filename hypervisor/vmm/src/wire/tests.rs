@@ -104,6 +104,10 @@ fn other_requests_are_understood() {
 #[test]
 fn a_frame_says_how_long_it_is() {
     assert_eq!(Reply::Memory(b"xyz".to_vec()).encode(), b"\x04\0\0\0Mxyz");
+    assert_eq!(
+        Reply::Wanted(0x1000, b"xyz".to_vec()).encode(),
+        b"\x0c\0\0\0W\0\x10\0\0\0\0\0\0xyz"
+    );
     let end = End {
         rips: vec![0x1234],
         text: "why".into(),
