@@ -80,7 +80,7 @@ def _table() -> tuple[Intercept, ...]:
     table += [_one(insn, 0x6E + n, after, number) for n, (insn, after, number) in enumerate(plain)]
     table += [
         Intercept("I/O", exits.IOIO, _UD_CPL, ("SVM-15.10-001", "SVM-15.10-006", "SVM-15.10-007")),
-        Intercept("MSR", exits.MSR, _UD_CPL, ("SVM-15.11-001", "SVM-15.11-005")),
+        Intercept("MSR", exits.MSR, _UD_CPL, ("SVM-15.11-011", "SVM-15.11-005", "SVM-15.11-012")),
         _one("VMRUN", 0x80, _UD_CPL, 38, 62, 63),
         _one("VMMCALL", 0x81, _NONE, 39),
         _one("VMLOAD", 0x82, _UD_CPL, 40, 62, 63),
@@ -194,7 +194,7 @@ def exception(vmcb: Vmcb, vector: int, raised: bool = True) -> int | None:
     return code if raised and vector not in (2, 9) and vector < 32 and intercepted(vmcb, code) else None
 
 
-@cites("SVM-15.10-001", "SVM-15.10-002", "SVM-15.10-004", "SVM-15.10-005")
+@cites("SVM-15.10-001", "SVM-15.10-002", "SVM-15.10-004", "SVM-15.10-005", "SVM-15.10-017", "SVM-15.10-018")
 def io(vmcb: Vmcb, iopm: bytes, port: int, size: int) -> bool:
     """Whether an access of ``size`` bytes is intercepted; ``iopm`` are the map's 12 KiB."""
     if not vmcb["intercept_misc1"] & Misc1.IOIO_PROT:
@@ -202,7 +202,7 @@ def io(vmcb: Vmcb, iopm: bytes, port: int, size: int) -> bool:
     return any(iopm[at // 8] >> at % 8 & 1 for at in range(port, port + size))
 
 
-@cites("SVM-15.11-001", "SVM-15.11-002", "SVM-15.11-003", "SVM-15.11-004")
+@cites("SVM-15.11-001", "SVM-15.11-002", "SVM-15.11-003", "SVM-15.11-004", "SVM-15.11-011")
 def msr(vmcb: Vmcb, msrpm: bytes, number: int, write: bool) -> bool:
     """Whether an RDMSR or WRMSR is intercepted; ``msrpm`` are the map's 8 KiB."""
     if not vmcb["intercept_misc1"] & Misc1.MSR_PROT:
