@@ -29,9 +29,9 @@ def command(places: tuple[Path, ...], to: Path | None, with_allure: bool, histor
     *earlier, path = sorted({_ledger(place.resolve()) for place in places}, key=_started)
     folder = _folder(path, to.resolve()) if to else path.parent
     found = ledger.read(path)
-    write_all(found, folder, earlier, allure_results=with_allure)
-    terminal.show(found)
-    publish(folder, with_allure, history, earlier)
+    shown = write_all(found, folder, earlier, allure_results=with_allure, with_site=True)
+    terminal.show(found, shown=shown)
+    publish(folder, with_allure, history, with_site=False)
     if to is None:
         link_latest(folder)
     sys.exit(not found.good)

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,10 +137,11 @@ def check(run: Run) -> None:
     Image.load(manifest.image)
 
 
-def publish(folder: Path, with_allure: bool, history: Path | None = None, earlier: Sequence[Path] = ()) -> None:
+def publish(folder: Path, with_allure: bool, history: Path | None = None, with_site: bool = True) -> None:
     """Write the site of a run that has its ledger, generate its Allure report, and say where the reports are."""
-    with console.status("writing the site"):
-        report.write_site(ledger.read(folder / "ledger.jsonl"), folder, earlier)
+    if with_site:
+        with console.status("writing the site"):
+            report.write_site(ledger.read(folder / "ledger.jsonl"), folder)
     problem: str | None = "left out (--no-allure)"
     if with_allure:
         header = ledger.header(folder / "ledger.jsonl")

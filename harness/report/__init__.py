@@ -8,32 +8,41 @@ from pathlib import Path
 
 from harness.ledger import Ledger
 from harness.report import allure, badge, html, junit, markdown, matrix, matrix_page, site, table
+from harness.report.matrix import Matrix
 from harness.report.site import history
+from harness.report.site.history import History
 
 
-def write_all(ledger: Ledger, folder: Path, earlier: Sequence[Path] = (), *, allure_results: bool = True) -> None:
-    """Write every report that needs no other program, but for the site.
+def write_all(
+    ledger: Ledger, folder: Path, earlier: Sequence[Path] = (), *, allure_results: bool = True, with_site: bool = False
+) -> Matrix:
+    """Write every report that needs no other program into a run's folder; return the matrix that they are made from.
 
-    That is JUnit XML, our HTML summary, the matrix, a summary in Markdown, a badge, Allure's results. ``earlier`` are
-    ledgers to compare with, besides those of earlier runs that are found beside the folder.
+    That is JUnit XML, our HTML summary, the matrix, a summary in Markdown, a badge, Allure's results and, if asked for,
+    the site. ``earlier`` are ledgers to compare with, besides those of earlier runs that are found beside the folder.
     """
-    whole = matrix.of(ledger)
+    whole = matrix.of(ledger, uncovered=True)
+    shown = whole.checked
+    past = _past(ledger, folder, earlier)
     junit.write(ledger, folder / "junit.xml")
     html.write(ledger, folder / "summary.html")
     if allure_results:
         allure.write_results(ledger, folder / "allure-results", folder)
     if ledger.header.several:
-        matrix_page.write(whole, folder)
-        table.write(whole, folder / "matrix.csv")
-    markdown.write(ledger, whole, _past(ledger, folder, earlier), folder / "summary.md")
+        matrix_page.write(shown, folder)
+        table.write(shown, folder / "matrix.csv")
+    markdown.write(ledger, shown, past, folder / "summary.md")
     badge.write(ledger, folder / "badge.svg")
     (folder / "counts.json").write_text(json.dumps({str(k): v for k, v in ledger.counts.items()}, indent=1) + "\n")
+    if with_site:
+        site.write(ledger, folder / "site", past, whole)
+    return shown
 
 
-def write_site(ledger: Ledger, folder: Path, earlier: Sequence[Path] = ()) -> None:
-    """Write the site into the run's folder; ``earlier`` as for :func:`write_all`."""
-    site.write(ledger, folder / "site", _past(ledger, folder, earlier))
+def write_site(ledger: Ledger, folder: Path) -> None:
+    """Write the site alone into a run's folder."""
+    site.write(ledger, folder / "site", _past(ledger, folder))
 
 
-def _past(ledger: Ledger, folder: Path, earlier: Sequence[Path]) -> history.History:
+def _past(ledger: Ledger, folder: Path, earlier: Sequence[Path] = ()) -> History:
     return history.look_back(ledger, history.find(ledger.header, earlier, folder.parent))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 
@@ -163,6 +163,11 @@ class Matrix:
     def sections(self) -> list[Section]:
         """The rows, section by section, as the manual has them."""
         return [Section(heading, tuple(rows)) for heading, rows in groupby(self.rows, key=lambda row: row.heading)]
+
+    @property
+    def checked(self) -> Matrix:
+        """The same without the rows of requirements that no case checked."""
+        return replace(self, rows=tuple(row for row in self.rows if row.cases))
 
     @property
     def options(self) -> str:

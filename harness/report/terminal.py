@@ -8,6 +8,7 @@ from rich.text import Text
 
 from harness.ledger import Entry, Ledger, Verdict
 from harness.report import matrix, matrix_text
+from harness.report.matrix import Matrix
 from harness.report.rows import Row, groups
 from harness.report.style import STYLE
 
@@ -15,13 +16,13 @@ _REASONS_SHOWN = 10
 _GAP = 2
 
 
-def show(ledger: Ledger, console: Console | None = None) -> None:
-    """Print the table, the reasons, and the sum."""
+def show(ledger: Ledger, console: Console | None = None, shown: Matrix | None = None) -> None:
+    """Print the table, the reasons, and the sum; ``shown`` is the ledger's matrix, if it was made already."""
     console = console or Console()
     header = ledger.header
     console.print()
     if header.several:
-        matrix_text.show(matrix.of(ledger), console)
+        matrix_text.show(shown or matrix.of(ledger), console)
         console.print(Text(ledger.arithmetic(), style="bold green" if ledger.good else "bold red"))
         return
     under_test = header.hypervisor + (f" with defect {header.defect}" if header.defect else "")

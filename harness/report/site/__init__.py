@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.ledger import Header, Ledger
 from harness.report import matrix, matrix_page, table
-from harness.report.matrix import Column
+from harness.report.matrix import Column, Matrix
 from harness.report.matrix_page import embedded
 from harness.report.site import causes, history, tree, viewer
 from harness.report.site.causes import Cause
@@ -27,16 +27,21 @@ from harness.spec import coverage
 _ASSETS = ("site.css", "nav.css", "nav.js", "manual.js", "viewer.js")
 
 
-def write(ledger: Ledger, folder: Path, past: History | None = None) -> None:
-    """Write the site of a ledger into a folder, in the place of what was there; ``past`` is for trends and news."""
+def write(ledger: Ledger, folder: Path, past: History | None = None, whole: Matrix | None = None) -> None:
+    """Write the site of a ledger into a folder, in the place of what was there.
+
+    :param past: what the run is compared with, for trends and news.
+    :param whole: the ledger's matrix with a row for each requirement, if it was made already.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    _Site(ledger, folder, past or history.look_back(ledger)).write()
+    whole = whole or matrix.of(ledger, uncovered=True)
+    _Site(ledger, folder, past or history.look_back(ledger), whole).write()
 
 
 class _Site:
-    def __init__(self, ledger: Ledger, folder: Path, past: History) -> None:
+    def __init__(self, ledger: Ledger, folder: Path, past: History, whole: Matrix) -> None:
         self.ledger = ledger
-        self.matrix = matrix.of(ledger, uncovered=True)
+        self.matrix = whole
         self.past = past
         self.sheets = sheets(self.matrix)
         self.exhibits = Exhibits(ledger)
