@@ -48,7 +48,8 @@ class Deviation(BaseModel):
 
     ``case`` names a case's function, since a requirement can have several; ``versions`` says which of the engine's
     (:mod:`harness.spec.versions`); ``cpus`` and ``variants`` are names of CPU models and of the case's variants, in
-    which ``*`` stands for anything; without any it is about all. ``crashes`` says that the engine itself dies of it.
+    which ``*`` stands for anything; without any it is about all. ``crashes`` says that the engine itself dies of it,
+    ``unreached`` that the software under test never comes as far as what the case judges.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -59,6 +60,7 @@ class Deviation(BaseModel):
     cpus: tuple[_Text, ...] = ()
     variants: tuple[_Text, ...] = ()
     crashes: bool = False
+    unreached: bool = False
     observed: _Text
     cause: _Text
     upstream: Annotated[
