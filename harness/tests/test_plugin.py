@@ -165,13 +165,18 @@ cause = "of this"
 upstream = "not reported"
 date = 2026-01-01
 """
+    unreached = entry + "unreached = true\n"
+    entries = [
+        *(entry.format(name) for name in ("deviates", "is_mended", "is_not_reached_but_should")),
+        *(unreached.format(name) for name in ("is_not_reached", "is_reached_and_fails")),
+    ]
     result = suite(
         f"""
 import pathlib
 from harness import paths
 from harness.engines import select
 name = select.SYSTEM
-pathlib.Path({str(folder)!r}, name + ".toml").write_text({(entry.format("deviates") + entry.format("is_mended"))!r})
+pathlib.Path({str(folder)!r}, name + ".toml").write_text({"".join(entries)!r})
 from harness.spec import expectations
 expectations.load.__wrapped__.__defaults__ = (pathlib.Path({str(folder)!r}),)
 
@@ -182,9 +187,27 @@ def test_deviates(seen): assert seen.outcome == "something else"
 @requirement("SVM-15.4-001")
 @boots()
 def test_is_mended(seen): assert seen.outcome == "ready"
+
+@requirement("SVM-15.4-001")
+@boots()
+def test_is_not_reached(seen): raise NotRun("not as far as that")
+
+@requirement("SVM-15.4-001")
+@boots()
+def test_is_not_reached_but_should(seen): raise NotRun("not as far as that")
+
+@requirement("SVM-15.4-001")
+@boots()
+def test_is_reached_and_fails(seen): assert seen.outcome == "something else"
 """
     )
-    assert result.verdicts() == {"deviates": Verdict.EXPECTED_FAIL, "is_mended": Verdict.FAIL}, result.said
+    assert result.verdicts() == {
+        "deviates": Verdict.EXPECTED_FAIL,
+        "is_mended": Verdict.FAIL,
+        "is_not_reached": Verdict.EXPECTED_FAIL,
+        "is_not_reached_but_should": Verdict.NOT_RUN,
+        "is_reached_and_fails": Verdict.FAIL,
+    }, result.said
     assert result.status == 1
 
 
