@@ -110,7 +110,7 @@ def one(root: Path, pattern: str) -> Path:
     """The file below ``root`` that a glob names, the first of several; raise :class:`EngineError` without any."""
     found = min((path for path in root.glob(pattern) if path.is_file()), default=None)
     if found is None:
-        raise EngineError(f"{root} has no {pattern}", "svmconf engines remove, then fetch, brings it anew")
+        raise EngineError(f"{root} has no {pattern}", "svmconf engines fetch --check mends it")
     return found
 
 
