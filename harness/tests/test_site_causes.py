@@ -13,7 +13,7 @@ from harness.report import matrix, site
 from harness.report.site.causes import Cause, causes, markdown, others
 from harness.report.site.exhibits import Exhibits
 from harness.report.site.sheets import Sheet, sheets
-from harness.spec import expectations
+from harness.spec import claims, expectations
 from harness.spec.expectations import Deviation
 from harness.tests import ledgers, sites
 from harness.tests.ledgers import entry
@@ -50,7 +50,10 @@ def test_deviations_with_one_cause_stand_together() -> None:
 
 def test_what_is_not_known_comes_first() -> None:
     found, _, _ = of(sites.everything(), OLD)
-    assert [(cause.known, cause.title) for cause in found] == [(False, "vector 6"), (True, sites.known().cause)]
+    assert [(cause.known, cause.title) for cause in found] == [
+        (False, f"Does not hold: {claims.suite()[0].claim}"),
+        (True, sites.known().cause),
+    ]
     assert found[1].link == sites.known().upstream.partition(" ")[0]
 
 
@@ -65,7 +68,7 @@ def test_a_deviation_that_did_not_show_is_none() -> None:
 def test_what_the_software_does_is_not_the_engine_s_deviation() -> None:
     made = ledgers.ledger([OLD], [entry("t", OLD, Verdict.FAIL, "no", requirements=[HYPERVISOR])])
     assert of(made, OLD)[0] == []
-    assert [cause.title for cause in of(made, OLD, hypervisor=True)[0]] == ["no"]
+    assert [cause.title for cause in of(made, OLD, hypervisor=True)[0]] == ["Does not hold: Claim of t."]
 
 
 def test_a_case_of_several_requirements_deviates_in_the_one_that_is_filed() -> None:
@@ -96,7 +99,7 @@ def test_the_report_for_maintainers_has_rule_observation_command_and_evidence(pa
     exhibits = Exhibits(made)
     exhibits.choose(entry for sheet in shown for entry in sheet.samples)
     text = markdown(found[0], column, made.header, exhibits)
-    assert "### vector 6" in text
+    assert "## Does not hold: " in text and "- **Seen instead**: vector 6" in text
     assert re.search(r"\*\*Rule\*\* \(AMD64 APM vol\. 2 rev\. \S+, section 15\.5\.1\): VMRUN at CPL", text)
     assert f"`svmconf run --engine {OLD} --cpu EPYC -k test_cpl`" in text
     assert NASTY in text  # as it was said
@@ -110,6 +113,19 @@ def test_it_is_on_the_page_to_copy_and_in_a_file(page: Path) -> None:
     assert len(texts) == 2 and shown.count('data-copy="markdown') == 2
     everything = page.with_suffix(".md").read_text(encoding="utf-8")
     assert all(text in everything for text in texts)
+
+
+def test_a_case_that_breaks_several_rules_is_one_story() -> None:
+    rules = [PLATFORM, sites.OTHER]
+    differs = "{'a': 1} != {'a': 2}"
+    said = f"assert {{'a': 1}} == {{'a': 2}}\n  Omitting 4 identical items\n  {differs}\n  Use -v to get more diff"
+    made = ledgers.ledger([OLD], [entry("t", OLD, Verdict.FAIL, said, requirements=rules)])
+    (cause,), column, _ = of(made, OLD)
+    assert [[finding.requirement.id for finding in group] for group in cause.groups] == [rules]
+    text = markdown(cause, column, made.header, Exhibits(made))
+    assert f"### {PLATFORM}, {sites.OTHER}" in text and text.count("- **Rule**") == 2
+    assert text.count(f"- **Seen instead**: {differs}") == 1
+    assert "Use -v" not in text and "Omitting" not in text
 
 
 def test_fences_are_longer_than_any_in_the_evidence() -> None:

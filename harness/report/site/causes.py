@@ -29,8 +29,24 @@ class Finding:
 
     @property
     def observed(self) -> str:
-        """What was seen instead, in words."""
-        return self.deviation.observed if self.deviation else self.way.words.removeprefix(f"{self.requirement.id}: ")
+        """What was seen instead, in words; where nobody found words, what pytest says differs."""
+        if self.deviation:
+            return self.deviation.observed
+        differing = [line.strip() for line in self.way.first.reason.splitlines() if " != " in line]
+        if self.way.words.startswith("assert ") and differing:
+            return "; ".join(differing)
+        return self.way.words.removeprefix(f"{self.requirement.id}: ")
+
+    @property
+    def said(self) -> str:
+        """All that the failed case said, without pytest's advice on how to make it say more."""
+        lines = self.way.more.splitlines()
+        return "\n".join(line for line in lines if not line.strip().startswith(("Use -v ", "Omitting ")))
+
+    @property
+    def case(self) -> tuple[str, str, str]:
+        """What is the same of findings that rest on the same entries."""
+        return self.way.first.function, self.observed, self.way.settings
 
     @property
     def manual(self) -> str:
@@ -59,9 +75,12 @@ class Cause:
         return first if first.startswith(("https://", "http://")) else ""
 
     @property
-    def settings(self) -> int:
-        """In how many settings it shows."""
-        return sum(len(finding.way.judged) for finding in self.findings)
+    def groups(self) -> list[tuple[Finding, ...]]:
+        """The findings, those that rest on the same entries together."""
+        alike: dict[tuple[str, str, str], list[Finding]] = {}
+        for finding in self.findings:
+            alike.setdefault(finding.case, []).append(finding)
+        return [tuple(found) for found in alike.values()]
 
 
 def causes(column: Column, sheets: Iterable[Sheet], *, hypervisor: bool = False) -> list[Cause]:
@@ -97,12 +116,12 @@ def _mended(entry: Entry) -> bool:
 
 
 def _title(way: Way, deviation: Deviation | None) -> tuple[str, str]:
-    """Cause and upstream link; of what is not understood the words in which it failed."""
+    """Cause and upstream link; of what is not understood the case that says what does not hold."""
     if deviation is not None:
         return deviation.cause, deviation.upstream
     if way.verdict is Verdict.EXPECTED_FAIL:  # its entry is gone from the expectations: what the ledger says of it
         return way.first.reason.partition(" (")[2].removesuffix(")") or way.words, ""
-    return way.words.replace(way.first.engine, "the engine"), ""
+    return f"Does not hold: {way.first.claim or way.cases[0]}", ""
 
 
 def others(column: Column, entries: Iterable[Entry]) -> list[tuple[Verdict, str, int]]:
@@ -119,16 +138,16 @@ def others(column: Column, entries: Iterable[Entry]) -> list[tuple[Verdict, str,
 
 def markdown(cause: Cause, column: Column, header: Header, exhibits: Exhibits) -> str:
     """A cause as a report that its maintainers can act upon: rule, what was seen, how to repeat it, evidence."""
-    lines = [f"### {cause.title}", "", f"Seen on {column.name}: {column.why or column.version}."]
+    lines = [f"## {cause.title}", "", f"Seen on {column.name}: {column.why or column.version}."]
     lines += [f"Upstream: {cause.upstream}"] if cause.upstream else []
-    for finding in cause.findings:
-        requirement = finding.requirement
-        lines += ["", f"#### {requirement.id}", ""]
-        lines += [f"- **Rule** ({finding.manual}): {requirement.statement}"]
-        lines += [f"- **Seen instead**: {finding.observed}"]
-        lines += [f"- **Where**: {finding.way.settings}"] if finding.way.settings else []
-        lines += [f"- **Repeat it**: `{finding.way.command}`"]
-        lines += _details(finding, exhibits)
+    for group in cause.groups:
+        first = group[0]
+        lines += ["", f"### {', '.join(finding.requirement.id for finding in group)}", ""]
+        lines += [f"- **Rule** ({finding.manual}): {finding.requirement.statement}" for finding in group]
+        lines += [f"- **Seen instead**: {first.observed}"]
+        lines += [f"- **Where**: {first.way.settings}"] if first.way.settings else []
+        lines += [f"- **Repeat it**: `{first.way.command}`"]
+        lines += _details(first, exhibits)
     if cause.left_out:
         lines += ["", f"And {cause.left_out} more requirements."]
     git = f" {header.git}" if header.git else ""
@@ -137,7 +156,7 @@ def markdown(cause: Cause, column: Column, header: Header, exhibits: Exhibits) -
 
 def _details(finding: Finding, exhibits: Exhibits) -> list[str]:
     exhibit = exhibits.of(finding.way.first)
-    said = finding.way.more if finding.way.verdict is Verdict.FAIL else ""
+    said = finding.said if finding.way.verdict is Verdict.FAIL else ""
     steps = exhibit.steps[:_EVIDENCE] if exhibit else ""
     text = "\n".join(filter(None, (said, steps))).rstrip()
     if not text:
