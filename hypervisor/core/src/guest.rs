@@ -72,6 +72,9 @@ impl Guest {
     /// Runs the guest until its next #VMEXIT. `Err` is a fault that VMRUN itself raised. When VMRUN refuses the guest,
     /// the VMCB is left as it was refused, with VMEXIT_INVALID as its exit code.
     pub fn enter(&mut self) -> Result<(), Fault> {
+        if let Paging::Shadow(shadow) = &mut self.paging {
+            shadow.before_entry();
+        }
         let entered = Entered::of(self.vmcb);
         let vmcb = self.vmcb_address();
         // SAFETY: SVM was enabled before the first guest was made; the pages are this guest's, and what it reaches is its

@@ -57,6 +57,11 @@ impl Shadow {
         vmcb.control.tlb_control = TlbControl::ALL;
     }
 
+    /// What has to be done before each VMRUN.
+    pub fn before_entry(&mut self) {
+        self.tables.as_mut().expect("not being rebuilt").restore_root();
+    }
+
     /// The guest changed its translation: empties our tables and starts again.
     pub fn registers_changed(&mut self, vmcb: &mut Vmcb) {
         let levels = if self.guest.efer.contains(Efer::LMA) {

@@ -226,6 +226,21 @@ impl<M: TableMemory> Tables<M> {
         Ok(())
     }
 
+    /// Makes the entries of a three-level root what they were: present, and no more. They have no accessed bit (bits 8:5
+    /// are reserved, 5.2.3), and a nested VMRUN looks (KVM's load_pdptrs); but QEMU's walk sets one (mmu_translate).
+    pub fn restore_root(&mut self) {
+        if self.levels == Levels::Three {
+            for index in 0..4 {
+                let slot = HostPhys(self.root.0 + 8 * index);
+                let entry = Entry(self.memory.read(slot));
+                if entry.is_present() {
+                    self.memory
+                        .write(slot, Entry::new(entry.address(), self.levels.link(3)).0);
+                }
+            }
+        }
+    }
+
     /// Takes the page that contains `address` out, and returns its entry. The tables stay. The TLB must be flushed before
     /// the guest runs on (SVM-15.16.1-009).
     ///

@@ -135,6 +135,30 @@ fn three_levels_have_roots_without_permissions() {
 }
 
 #[test]
+fn a_root_of_three_levels_loses_what_an_emulator_adds() {
+    const ACCESSED: u64 = 1 << 5;
+    let mut three = tables(Levels::Three, 10);
+    three
+        .map(0xffff_f000, HostPhys(0x1000), PageSize::Small, RWU)
+        .expect("mapped");
+    let root = three.root();
+    let mut pool = three.into_memory();
+    for index in 0..4 {
+        let slot = HostPhys(root.0 + 8 * index);
+        let entry = pool.read(slot);
+        pool.write(slot, if entry == 0 { 0 } else { entry | ACCESSED });
+    }
+    let mut three = Tables {
+        memory: pool,
+        root,
+        levels: Levels::Three,
+    };
+    three.restore_root();
+    assert_eq!(physical(&three, 0xffff_ffff), Ok(0x1fff));
+    assert_eq!(three.into_memory().pages[0][..4], [0, 0, 0, 0x10_1001]);
+}
+
+#[test]
 fn addresses_have_a_range() {
     let mut three = tables(Levels::Three, 10);
     assert_eq!(
