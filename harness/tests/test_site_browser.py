@@ -140,7 +140,9 @@ def test_only_what_deviates(opened: Opened) -> None:
 def test_a_link_into_the_tree_unfolds_it(opened: Opened) -> None:
     page = opened(f"r/{PLATFORM}.html")
     page.get_by_role("link", name="15.5.1", exact=True).click()
-    assert page.locator(f'a[href="r/{PLATFORM}.html"]').is_visible()
+    page.locator(f'a[href="r/{PLATFORM}.html"]').wait_for(state="visible", timeout=5000)
+    page.evaluate("location.hash = 's15.4'")
+    page.locator('a[href="r/SVM-15.4-001.html"]').wait_for(state="visible", timeout=5000)
 
 
 def test_all_can_be_unfolded_and_folded(opened: Opened) -> None:
@@ -192,6 +194,7 @@ def test_the_matrix_has_headers_that_stay(opened: Opened) -> None:
 def test_the_matrix_leads_to_a_requirement(opened: Opened) -> None:
     page = opened("matrix.html#show=differs")
     page.locator(f"#{PLATFORM.replace('.', chr(92) + '.')} a").click()
+    page.wait_for_url("**/r/*.html")
     assert page.locator("h1").inner_text() == PLATFORM
 
 
@@ -266,6 +269,7 @@ def test_colours_can_be_chosen_and_stay(opened: Opened) -> None:
     dark = page.evaluate(paper)
     assert dark != light
     page.get_by_role("link", name="Manual", exact=True).click()
+    page.wait_for_url("**/manual.html")
     assert page.evaluate(paper) == dark
 
 
@@ -275,6 +279,14 @@ def test_what_is_folded_is_printed(opened: Opened) -> None:
     assert page.locator("main details:not([open])").count() == 0
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("main details:not([open])").count() > 0
+
+
+@pytest.mark.parametrize("place", [f"e/{OLD}.html", "matrix.html"])
+def test_paper_is_white_whatever_the_colours_are(opened: Opened, place: str) -> None:
+    page = opened(place, color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("header.top").is_visible()
 
 
 def test_keys_reach_what_the_mouse_does(opened: Opened) -> None:

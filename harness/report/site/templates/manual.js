@@ -59,7 +59,7 @@
   });
   $("bar").addEventListener("input", remember);
   $("bar").addEventListener("submit", (event) => event.preventDefault());
-  addEventListener("hashchange", recall);
+  addEventListener("hashchange", () => { if (location.hash.includes("=")) recall(); });
   $("bar").hidden = false;
   const target = location.hash.length > 1 && !location.hash.includes("=") && $(decodeURIComponent(location.hash.slice(1)));
   recall();
