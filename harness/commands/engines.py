@@ -15,6 +15,7 @@ from harness.engines import store
 from harness.engines.store import added, cache, lock
 from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
+from harness.machine.l1 import snapshot
 
 _COLOURS = {
     store.State.READY: "green",
@@ -77,7 +78,7 @@ def fetch(names: tuple[str, ...], update: bool, check: bool) -> None:
     "--all", "everything", is_flag=True, help="Remove every fetched engine, and all that was kept for fetching."
 )
 def remove(names: tuple[str, ...], old: bool, everything: bool) -> None:
-    """Remove engines from the cache; of those of your own, only the entry."""
+    """Remove engines from the cache, with the states saved of them; of those of your own, only the entry."""
     if not (names or old or everything):
         raise click.UsageError("give the names of engines, --old or --all")
     own = added.registry().engines
@@ -90,6 +91,7 @@ def remove(names: tuple[str, ...], old: bool, everything: bool) -> None:
             click.echo(f"{name}: forgotten")
         else:
             _say_removed(name, cache.clear(name))
+            snapshot.remove(name)
     for name in cache.names() if old or everything else ():
         locked = lock.read().get(name)
         recipe = recipes().component.get(name)
@@ -97,6 +99,7 @@ def remove(names: tuple[str, ...], old: bool, everything: bool) -> None:
         _say_removed(name, cache.clear(name, keep=current), "removed" if everything else "old version removed")
     if everything:
         cache.clear_lists()
+        snapshot.remove()
 
 
 @command.command()
