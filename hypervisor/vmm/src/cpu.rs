@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, Msrs, kvm_msr_entry, kvm_regs, kvm_segment};
+use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, Msrs, kvm_cpuid_entry2, kvm_msr_entry, kvm_regs, kvm_segment};
 use kvm_ioctls::{Kvm, VcpuFd};
 
 use crate::wire::{CpuidChange, Job, MsrPreset};
@@ -43,28 +43,39 @@ fn supported(kvm: &Kvm) -> io::Result<CpuId> {
 
 /// Makes the processor ready for the job's first instruction.
 pub fn set_up(kvm: &Kvm, vcpu: &VcpuFd, job: &Job) -> io::Result<()> {
-    let mut cpuid = supported(kvm)?;
-    change(&mut cpuid, &job.cpuid);
+    let cpuid = changed(supported(kvm)?.as_slice(), &job.cpuid);
+    let cpuid = CpuId::from_entries(&cpuid).map_err(|error| io::Error::other(format!("{error:?}")))?;
     vcpu.set_cpuid2(&cpuid).map_err(named("KVM_SET_CPUID2"))?;
     job.msrs.iter().try_for_each(|msr| preset(vcpu, msr))?;
     enter(vcpu, job)
 }
 
-fn change(cpuid: &mut CpuId, changes: &[CpuidChange]) {
-    for entry in cpuid.as_mut_slice() {
-        if entry.function == FEATURES {
-            entry.ecx |= HYPERVISOR;
+/// The supported leaves with the changes; one that is not there is all zero.
+fn changed(supported: &[kvm_cpuid_entry2], changes: &[CpuidChange]) -> Vec<kvm_cpuid_entry2> {
+    let mut leaves = supported.to_vec();
+    for change in changes {
+        if !leaves.iter().any(|leaf| leaf.function == change.leaf) {
+            leaves.push(kvm_cpuid_entry2 {
+                function: change.leaf,
+                ..Default::default()
+            });
         }
-        for change in changes.iter().filter(|change| change.leaf == entry.function) {
+    }
+    for leaf in &mut leaves {
+        if leaf.function == FEATURES {
+            leaf.ecx |= HYPERVISOR;
+        }
+        for change in changes.iter().filter(|change| change.leaf == leaf.function) {
             let register = match change.register {
-                0 => &mut entry.eax,
-                1 => &mut entry.ebx,
-                2 => &mut entry.ecx,
-                _ => &mut entry.edx,
+                0 => &mut leaf.eax,
+                1 => &mut leaf.ebx,
+                2 => &mut leaf.ecx,
+                _ => &mut leaf.edx,
             };
             *register = *register & change.keep | change.set;
         }
     }
+    leaves
 }
 
 fn preset(vcpu: &VcpuFd, msr: &MsrPreset) -> io::Result<()> {
@@ -114,11 +125,10 @@ fn enter(vcpu: &VcpuFd, job: &Job) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kvm_bindings::kvm_cpuid_entry2;
 
     #[test]
     fn changes_apply_to_their_leaf_and_register_only() {
-        let entries = [
+        let supported = [
             kvm_cpuid_entry2 {
                 function: 1,
                 ecx: 1,
@@ -131,20 +141,30 @@ mod tests {
                 ..Default::default()
             },
         ];
-        let mut cpuid = CpuId::from_entries(&entries).expect("two entries");
-        change(
-            &mut cpuid,
-            &[CpuidChange {
-                leaf: EXTENDED_FEATURES,
-                register: 2,
-                keep: !SVM,
-                set: 8,
-            }],
-        );
-        let [features, extended] = cpuid.as_slice() else {
-            panic!("two entries")
+        let change = CpuidChange {
+            leaf: EXTENDED_FEATURES,
+            register: 2,
+            keep: !SVM,
+            set: 8,
         };
-        assert_eq!(features.ecx, 1 | HYPERVISOR);
-        assert_eq!((extended.ebx, extended.ecx), (7, 0b1011));
+        let leaves = changed(&supported, &[change]);
+        assert_eq!(leaves.len(), 2);
+        assert_eq!(leaves[0].ecx, 1 | HYPERVISOR);
+        assert_eq!((leaves[1].ebx, leaves[1].ecx), (7, 0b1011));
+    }
+
+    #[test]
+    fn a_leaf_that_is_not_there_can_be_made() {
+        let change = CpuidChange {
+            leaf: 0x8000_000A,
+            register: 3,
+            keep: 0,
+            set: 4,
+        };
+        let leaves = changed(&[], &[change]);
+        assert_eq!(
+            (leaves.len(), leaves[0].function, leaves[0].eax, leaves[0].edx),
+            (1, 0x8000_000A, 0, 4)
+        );
     }
 }
