@@ -10,11 +10,8 @@ import hashlib
 import os
 import platform
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +19,6 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
 
 import harness
-from harness import paths
 from harness.engines.base import CpuModel
 from harness.errors import SvmconfError
 from harness.lab.program import Seen
@@ -426,36 +422,3 @@ def lost_entry(case: str, header: Header, why: str = "its worker ended before it
         started=0.0,
         seconds=0.0,
     )
-
-
-def machine() -> str:
-    """This machine in a few words."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next(
-            (line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line), cpu
-        )
-    return f"{platform.system()} {platform.release()}, {os.cpu_count()} x {cpu}"
-
-
-def git() -> str:
-    """Commit and state of the checkout, or empty."""
-    try:
-        said = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=paths.ROOT, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return said.stdout.strip()
-
-
-def now() -> str:
-    """The time, UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def command() -> list[str]:
-    """This process's command line, without the folder it stands in."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from harness import ledger, paths, replay
+from harness import circumstances, ledger, paths, replay
 from harness.boot import Fault
 from harness.cases import Absent, Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
@@ -74,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
     name = (
         getattr(config, "workerinput", {}).get("svmconf_run")
         or option.run_name
-        or ledger.now().replace(":", "") + f"-{os.getpid()}"
+        or circumstances.now().replace(":", "") + f"-{os.getpid()}"
     )
     try:
         shard = Shard.parse(option.shard) if option.shard else None

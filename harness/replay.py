@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from harness import ledger
+from harness import circumstances, ledger
 from harness.boot import Boot
 from harness.cases import Boots, Executes, NotRun
 from harness.engines.base import Console, CpuModel, Engine
@@ -149,7 +149,7 @@ class Replay(Run):
 
     def header(self) -> ledger.Header:
         """That of the recording, under this run's name."""
-        update = {"run": self.folder.name, "started": ledger.now(), "command": ledger.command()}
+        update = {"run": self.folder.name, "started": circumstances.now(), "command": circumstances.command()}
         return self._recorded.header.model_copy(update=update)
 
     def observe(self, engine: Engine, boot: Boot, cpu: str) -> Evidence:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from harness import build, ledger
+from harness import build, circumstances, ledger
 from harness.boot import Boot
 from harness.cases import Boots, Cpus, Executes
 from harness.engines import select
@@ -169,10 +169,10 @@ class Run:
         """The ledger's first line."""
         return ledger.Header(
             run=self.folder.name,
-            started=ledger.now(),
-            command=ledger.command(),
-            machine=ledger.machine(),
-            git=ledger.git(),
+            started=circumstances.now(),
+            command=circumstances.command(),
+            machine=circumstances.machine(),
+            git=circumstances.git(),
             hypervisor=self.manifest.name,
             defect=self.defect,
             engines=[

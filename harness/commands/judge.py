@@ -10,7 +10,7 @@ import click
 import pytest
 from rich.console import Console
 
-from harness import ledger, paths
+from harness import circumstances, ledger, paths
 from harness.commands import options
 from harness.errors import SvmconfError
 
@@ -30,7 +30,7 @@ def command(recorded: Path, hypervisor: str, expression: str, workers: str, out:
     """
     path = recorded / "ledger.jsonl" if recorded.is_dir() else recorded
     before = ledger.read(path.resolve())
-    name = f"{ledger.now().replace(':', '')}-{os.getpid()}-judged"
+    name = f"{circumstances.now().replace(':', '')}-{os.getpid()}-judged"
     arguments = [
         *(str(paths.ROOT / "conformance"), f"--rootdir={paths.ROOT}", f"-c{paths.ROOT / 'pyproject.toml'}"),
         *("-qq", "--no-header", "--no-summary", "--tb=no", "-n", workers),

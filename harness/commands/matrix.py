@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from harness import ledger, merge
+from harness import circumstances, ledger, merge
 from harness.commands import options
 from harness.commands.run import Choice, conduct, link_latest, publish
 from harness.engines import kvm, select, store
@@ -71,7 +71,7 @@ def here() -> tuple[str, ...]:
 
 def _from_ledgers(places: tuple[Path, ...], out: Path, uncovered: bool) -> Ledger:
     parts = [ledger.of(place) for place in places]
-    folder = out / f"matrix-{ledger.now().replace(':', '')}"
+    folder = out / f"matrix-{circumstances.now().replace(':', '')}"
     whole = parts[0] if len(parts) == 1 else merge.merge(merge.apart(parts), folder.name)
     table = matrix.of(whole, uncovered)
     try:

@@ -14,7 +14,7 @@ import click
 import pytest
 from rich.console import Console
 
-from harness import build, ledger, paths, report
+from harness import build, circumstances, ledger, paths, report
 from harness.commands import options
 from harness.engines import select, store
 from harness.errors import SvmconfError
@@ -71,7 +71,7 @@ def conduct(choice: Choice, quiet: bool = False) -> tuple[Path, int]:
     """
     if choice.fetch:
         bring(select.names(choice.engine))
-    name = f"{ledger.now().replace(':', '')}-{os.getpid()}"
+    name = f"{circumstances.now().replace(':', '')}-{os.getpid()}"
     shard = Shard.parse(choice.shard) if choice.shard else None
     out = Path(choice.out).resolve()
     while (out / name).exists():  # a second run in the same second
