@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness import circumstances
 from harness import ledger as ledgers
 from harness.errors import SvmconfError
 from harness.ledger import EngineLine, Entry, Evidence, Header, Ledger
@@ -103,7 +104,7 @@ def _header(headers: list[Header], run: str) -> Header:
     return Header(
         run=run,
         started=min(header.started for header in headers),
-        command=ledgers.command(),
+        command=circumstances.command(),
         **{what: _each(getattr(h, what) for h in headers) for what in ("svmconf", "python", "machine", "git")},
         hypervisor=headers[0].hypervisor,
         defect=headers[0].defect,

@@ -67,11 +67,11 @@ def _kvm() -> Finding:
 
 
 def _store() -> Finding:
-    names = {one.name: one.state is store.State.READY for one in store.installed()}
-    ready = [name for name in store.known() if names.get(name)]
-    found = f"{len(ready)} of {len(store.known())} are here" + (f": {', '.join(ready)}" if ready else "")
-    way_out = "" if len(ready) == len(store.known()) else "svmconf engines fetch all; not needed for the everyday engine"
-    return Finding("engines by name", bool(ready), found, way_out, needed=False)
+    known, ready = store.known(), {one.name for one in store.installed() if one.state is store.State.READY}
+    here = [name for name in known if name in ready]
+    found = f"{len(here)} of {len(known)} are here" + (f": {', '.join(here)}" if here else "")
+    way_out = "" if len(here) == len(known) else "svmconf engines fetch all; the everyday engine needs none"
+    return Finding("engines by name", bool(here), found, way_out, needed=False)
 
 
 def _tools() -> list[Finding]:
