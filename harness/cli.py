@@ -16,6 +16,7 @@ _COMMANDS = {
     "test": "run every test of the project",
     "report": "write the reports of a run again, or of one that was killed",
     "engines": "bring engines of named versions, show what there is, register your own",
+    "explain": "say why VMRUN fails: the rule, the value, the section, the smallest change",
     "doctor": "tell what this machine offers, and what is missing",
     "shell": "boot a hypervisor and give you its console",
     "build": "build the hypervisor and the probe",

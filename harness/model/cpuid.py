@@ -90,7 +90,7 @@ EFER_BITS: dict[Efer, Gate] = {
 
 @dataclass(frozen=True)
 class Cpuid:
-    """What is known of CPUID: (leaf, register, its value, which of its 32 bits are known), sorted, each once."""
+    """What is known of CPUID: (leaf, register, value, which of its 32 bits are known); of several the last counts."""
 
     known: tuple[tuple[int, str, int, int], ...] = ()
 
@@ -119,6 +119,10 @@ class Cpuid:
         if not leaves:
             raise SvmconfError("no CPUID leaf is in that file", "it shall hold what `cpuid -r` prints")
         return cls.of(leaves)
+
+    def over(self, other: Cpuid) -> Cpuid:
+        """What this one knows, and for registers of which it knows nothing what the other does."""
+        return Cpuid((*other.known, *self.known))
 
     @cached_property
     def _by_place(self) -> dict[tuple[int, str], tuple[int, int]]:

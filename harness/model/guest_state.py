@@ -187,4 +187,4 @@ def _absent(state: State, field: str, value: int, bits: tuple[int, int]) -> Iter
         why = f"{bits_of(field, absent)} set, which this processor does not have"
         yield Violation(field, state[field], why, clearing(field, absent))
     elif value & unknown:
-        raise Unknown(f"whether the processor has {field.upper()}'s {bits_of(field, value & unknown)}")
+        raise Unknown(f"the CPUID bits of {field.upper()}'s {bits_of(field, value & unknown)}")

@@ -23,11 +23,15 @@ _READS_CODE = Insn.VMRUN.opcodes[0] + bytes.fromhex("488b5870")  # vmrun; mov rb
 
 @dataclass(frozen=True)
 class Vmrun:
-    """One VMRUN: what it found, where it stood, and what the processor did; ``None`` when that was not seen."""
+    """One VMRUN: what it found, where it stood, and what the processor did; ``None`` when that was not seen.
+
+    ``cs`` is the host's, where it is known.
+    """
 
     state: State
     did: Outcome | None
     where: str = ""
+    cs: int | None = None
 
 
 def of_boot(seen: Observation, cpuid: Cpuid | None = None) -> list[Vmrun]:
@@ -37,20 +41,27 @@ def of_boot(seen: Observation, cpuid: Cpuid | None = None) -> list[Vmrun]:
     """
     known = cpuid or asked(seen)
     found: list[Vmrun] = []
-    hsave: int | None = None
+    hsave: int | None = 0  # after reset
     for event in seen.trace:
         if event.insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed:
             hsave = event.written
         elif event.insn is Insn.VMRUN and not event.tampered:
             vmcb = Vmcb(event.vmcb) if event.vmcb is not None else None
-            state = State(_host(seen, event, known, hsave), event.before["rax"], vmcb)
-            found.append(Vmrun(state, _came_back(event), event.where))
+            registers = _registers(seen)
+            state = State(_host(event, registers, known, hsave), event.before["rax"], vmcb)
+            found.append(Vmrun(state, _came_back(event), event.where, registers.get("cs")))
     return found
 
 
-def _host(seen: Observation, event: Event, cpuid: Cpuid, hsave: int | None) -> Processor:
-    """The event's own registers, and control registers as they were at the first VMRUN."""
-    registers = seen.host.values if seen.host is not None else {}
+def _registers(seen: Observation) -> dict[str, int]:
+    """The host's control registers and CS: at the first VMRUN that had a VMCB; without one, so no guest, at the end."""
+    if seen.host is not None:
+        return seen.host.values
+    return seen.final.values if seen.final is not None else {}
+
+
+def _host(event: Event, registers: dict[str, int], cpuid: Cpuid, hsave: int | None) -> Processor:
+    """The event's own registers, and those that it does not hold."""
     efer = event.before.get("efer")
     return Processor(
         cpuid=cpuid,
@@ -77,8 +88,7 @@ def asked(seen: Observation) -> Cpuid:
         after = event.after
         if after and not event.tampered and event.before["rcx"] & 0xFFFF_FFFF == 0:
             leaves.setdefault(event.leaf, (after["rax"], after["rbx"], after["rcx"], after["rdx"]))
-    told = Cpuid.of(leaves)
-    return Cpuid((*LEAST.known, *told.known))
+    return Cpuid.of(leaves).over(LEAST)
 
 
 def of_cpuid_program(seen: Seen) -> Cpuid:
