@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 from harness import build, paths
@@ -39,8 +38,13 @@ _SLOWER = 3
 """Times the seconds that a hypervisor has: each of its VMRUNs is some ten exits to KVM, each of which TCG emulates."""
 _RESULTS_HEAD, _RESULT = 16, 128  # docs/protocol.md, "The probe"
 
-_L0_MODEL = "EPYC,+svm,+npt"
+_L0_MODELS = {"EPYC": "EPYC,+svm,+npt", "EPYC-Genoa": "EPYC-Genoa", "max": "max", "Intel": "EPYC,+svm,+npt"}
+"""L0's processor for each of ours, which is what KVM makes of it; ``max`` has most of what KVM can leave to it."""
+
 _MODEL, _FOREIGN = "EPYC", "Intel"
+_L1_MEMORY, _L1_OWN = 256, 128
+"""MiB that L1 has, and what it needs beside its machine's."""
+
 _ALL = 0xFFFF_FFFF
 _NO_SVM = (
     CpuidChange(0x8000_0001, "ecx", keep=_ALL & ~(1 << 2)),
@@ -68,6 +72,7 @@ class KvmInTcg:
         self.family = "kvm"
         self._kernel = store.tree(needs["linux"])
         self._qemu = store.runnable(l0 or needs["qemu"])
+        self._hosts: dict[tuple[str, int], Host] = {}
         self.version = (
             f"Linux {self._kernel.version} (kvm_amd) in QEMU {self._qemu.version} TCG, svmconf-vmm {_vmm_version()}"
         )
@@ -95,31 +100,27 @@ class KvmInTcg:
 
     def close(self) -> None:
         """End the Linux that runs between boots."""
-        if "_host" in self.__dict__:
-            self._host.close()
+        for host in self._hosts.values():
+            host.close()
 
     # Processor models
 
     def cpu_models(self) -> dict[str, CpuModel]:
-        """What KVM makes of L0's processor, by changes of CPUID."""
-        return {name: self._model(name) for name in (_MODEL, f"{_MODEL},-npt", _FOREIGN)}
+        """What KVM makes of L0's processors, by changes of CPUID."""
+        names = [name + change for name in _L0_MODELS for change in ("", ",-npt") if name != _FOREIGN or not change]
+        return {name: self.cpu(name) for name in sorted(names)}
 
     def cpu(self, spec: str) -> CpuModel:
-        """``EPYC``, ``EPYC,-npt``, ``EPYC,-svm`` or ``Intel``; raise :class:`SvmconfError` for others."""
-        return self._model(spec)
-
-    def _model(self, spec: str) -> CpuModel:
+        """The model behind ``EPYC``, ``EPYC,-npt`` or ``EPYC,-svm``; raise :class:`SvmconfError` when it cannot be had."""
         name, *changes = spec.split(",")
-        if name not in (_MODEL, _FOREIGN):
+        if name not in _L0_MODELS:
             raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(self.cpu_models())}")
-        amd = name == _MODEL
+        amd = name != _FOREIGN
         has = {"svm": amd, "npt": amd}
         for change in changes:
             feature, wanted = change[1:], change[0] == "+"
             if feature not in has or (wanted and not amd):
-                raise SvmconfError(
-                    f"{self.name} cannot make {change!r} of {name!r}", "it can take svm or npt from EPYC"
-                )
+                raise SvmconfError(f"{self.name} cannot make {change!r} of {name!r}", f"{_MODEL} can lose svm and npt")
             has[feature] = wanted
         svm, npt = has["svm"], has["svm"] and has["npt"]
         if amd:
@@ -150,7 +151,7 @@ class KvmInTcg:
             _note(machine, folder)
             return observe(machine, image, manifest, lies, Point.SOFTWARE)
 
-        seen, machine = self._host.run(job, watch)
+        seen, machine = self._host(cpu, manifest.memory).run(job, watch)
         trace = attribution.of_events(seen.trace, machine.trace)
         layers = self._layers([event.answered_by for event in trace])
         return seen.model_copy(
@@ -177,7 +178,7 @@ class KvmInTcg:
             return watch_program(machine, image, program)
 
         try:
-            seen, machine = self._host.run(job, watch)
+            seen, machine = self._host(cpu, _PROBE_MEMORY).run(job, watch)
         finally:
             copy.unlink(missing_ok=True)
         steps = attribution.of_steps(seen.steps, machine.trace, image.symbol("svmconf_step_code"))
@@ -188,9 +189,12 @@ class KvmInTcg:
         """It has none."""
         raise SvmconfError(f"{self.name} has no live console", "svmconf shell --engine qemu-10.0")
 
-    @cached_property
-    def _host(self) -> Host:
-        return Host(linux(self._kernel, self._qemu, _L0_MODEL, build.vmm()))
+    def _host(self, cpu: str = _MODEL, memory: int = _PROBE_MEMORY) -> Host:
+        """The L1 for machines of that processor and size; it runs from its first machine on."""
+        what = _L0_MODELS[cpu.partition(",")[0]], max(_L1_MEMORY, memory + _L1_OWN)
+        if what not in self._hosts:
+            self._hosts[what] = Host(linux(self._kernel, self._qemu, what[0], build.vmm(), memory=what[1]))
+        return self._hosts[what]
 
     def _who(self, cpu: str) -> dict[str, object]:
         return {"engine": self.name, "engine_version": self.version, "cpu": cpu}

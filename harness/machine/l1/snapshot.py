@@ -32,10 +32,11 @@ from harness.errors import DeadlineExceeded, EngineError
 from harness.machine.l1.running import Running
 
 _FORMAT = "1"
-_KEPT = 3  # of one name; two checkouts with different initramfs may share a cache
+_KEPT = 6  # of one name: a few processor models and sizes of memory, in two checkouts that share a cache
 _FIRST_WITH_FILES = (8, 2)  # migrates to a file by itself
 _BOOT_SECONDS = 180.0
 _RESTORE_SECONDS = 30.0
+_ACCELERATOR = "tcg,tb-size=128"  # MiB of translated code, rather than up to a GiB: many may run at once
 _WORD = re.compile(r"@(\w+)@")
 
 
@@ -85,7 +86,7 @@ class System:
         return [
             *self.qemu.argv,
             *self.qemu.arguments,
-            *("-machine", "pc", "-accel", "tcg", "-cpu", self.cpu, "-m", f"{self.memory}M"),
+            *("-machine", "pc", "-accel", _ACCELERATOR, "-cpu", self.cpu, "-m", f"{self.memory}M"),
             *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot"),
             *(_WORD.sub(lambda word: places[word[1]], argument) for argument in self.arguments),
         ]
