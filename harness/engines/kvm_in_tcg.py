@@ -111,7 +111,7 @@ class KvmInTcg:
         return {name: self.cpu(name) for name in sorted(names)}
 
     def cpu(self, spec: str) -> CpuModel:
-        """The model behind ``EPYC``, ``EPYC,-npt`` or ``EPYC,-svm``; raise :class:`SvmconfError` when it cannot be had."""
+        """The model behind ``EPYC``, ``EPYC,-npt`` or ``EPYC,-svm``; raise :class:`SvmconfError` for what is none."""
         name, *changes = spec.split(",")
         if name not in _L0_MODELS:
             raise SvmconfError(f"{self.name} has no CPU model {name!r}", f"it has: {', '.join(self.cpu_models())}")
