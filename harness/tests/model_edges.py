@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from harness import model
@@ -13,6 +14,8 @@ from harness.model.guests import Mode, guest
 from harness.model.registers import Cr0, Cr4, Efer, Misc1, Nested, Rflags, Vintr
 
 States = st.SearchStrategy[State]
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=25)
+"""For a machine under load: how long an example takes says nothing."""
 ALL = 0xFFFF_FFFF
 PAGE = 0x1000
 WIDTH, PLAIN_WIDTH = 48, 40

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.model.explain.hostpages import Page, pages, translate
+from harness.tests.model_edges import PATIENT
 
 NX, LARGE, PRESENT = 1 << 63, 0x80, 1
 CR0_PG, PAE, PSE, LA57 = 1 << 31, 1 << 5, 1 << 4, 1 << 12
@@ -105,6 +106,7 @@ def test_tables_that_contain_each_other_end(memory: Memory) -> None:
     assert len(list(pages(LONG, memory.read))) == 4**4
 
 
+@PATIENT
 @given(st.lists(st.tuples(st.integers(0, 511), st.integers(0, 511), st.integers(1, 1 << 39)), max_size=5), st.data())
 def test_walk_and_translation_agree(entries: list[tuple[int, int, int]], data: st.DataObject) -> None:
     memory = Memory()

@@ -35,7 +35,7 @@ from harness.model.registers import Cr0, Cr4, Efer, Nested
 from harness.model.state import with_field
 from harness.spec import catalogue
 from harness.spec.gate import Gate
-from harness.tests.model_edges import EVERYTHING, HOST, PAGE, PLAIN_HOST, state
+from harness.tests.model_edges import EVERYTHING, HOST, PAGE, PATIENT, PLAIN_HOST, state
 
 WORD = st.integers(0, (1 << 64) - 1)
 EVERY: list[Rule[Any]] = [*model.rules(), *model.exit_rules()]
@@ -95,7 +95,7 @@ def test_what_is_left_open_does_not_hide_what_must_fail() -> None:
 
 
 @given(st.integers())
-@settings(max_examples=30)
+@settings(PATIENT, max_examples=30)
 def test_any_bytes_get_a_verdict(seed: int) -> None:
     verdict = model.judge(State(HOST, PAGE, Vmcb(Random(seed).randbytes(0x1000)), pdptes=(0, 0, 0, 0)))
     assert verdict.outcome is not Outcome.UNKNOWN
@@ -114,7 +114,7 @@ def fuzzed(mode: Mode, nested: bool, changes: dict[str, int]) -> State:
 
 
 @given(st.sampled_from(Mode), st.booleans(), FUZZED)
-@settings(max_examples=150)
+@settings(PATIENT, max_examples=150)
 def test_the_changes_lead_to_a_legal_state(mode: Mode, nested: bool, changes: dict[str, int]) -> None:
     after, made = model.mended(fuzzed(mode, nested, changes))
     left = model.judge(after)
@@ -124,7 +124,7 @@ def test_the_changes_lead_to_a_legal_state(mode: Mode, nested: bool, changes: di
 
 
 @given(st.sampled_from(sorted(left_out.IGNORED)), st.data())
-@settings(max_examples=60)
+@settings(PATIENT, max_examples=60)
 def test_ignored_fields_change_nothing(requirement: str, data: st.DataObject) -> None:
     mode = data.draw(st.sampled_from([mode for mode in Mode if mode is not Mode.V86]))
     changes = {name: data.draw(WORD) for name in left_out.IGNORED[requirement]}

@@ -17,7 +17,7 @@ from harness.model.exits import Interrupted, Io
 from harness.model.guests import Mode, guest
 from harness.model.intercepts import Answer, Fault, answer
 from harness.model.state import with_field
-from harness.tests.model_edges import EVERYTHING, PLAIN
+from harness.tests.model_edges import EVERYTHING, PATIENT, PLAIN
 
 NOTHING = guest(Mode.LONG, intercept_misc2=1)
 ALL_SET = Vmcb(b"\xff" * 0x18 + NOTHING.data[0x18:])
@@ -68,6 +68,7 @@ def test_what_decode_assists_add(code: int, info1: int, says: str) -> None:
     assert exits.describe(code, info1, 0, decode_assists=True) == says
 
 
+@PATIENT
 @given(st.integers(0, 0xFFFF), st.booleans(), st.sampled_from((1, 2, 4)), st.sampled_from((2, 4, 8)))
 def test_io_fields_come_back(port: int, is_in: bool, size: int, address_size: int) -> None:
     info = Io.of(port << 16 | is_in | size << 4 | (address_size // 2) << 7, 0)
@@ -95,6 +96,7 @@ def test_only_what_is_defined_is_described(code: int) -> None:
 # Intercepts
 
 
+@PATIENT
 @given(st.integers(0, exits.LAST_BIT))
 def test_a_code_is_its_bits_place(code: int) -> None:
     data = bytearray(0x1000)
@@ -117,6 +119,7 @@ def test_an_intercepted_action_exits_and_another_does_not(action: str) -> None:
 FAULTS = st.sets(st.sampled_from(Fault), min_size=1)
 
 
+@PATIENT
 @given(st.sampled_from(sorted(intercepts.INTERCEPTS)), FAULTS)
 def test_what_comes_first(action: str, faults: set[Fault]) -> None:
     one = intercepts.INTERCEPTS[action]
@@ -183,6 +186,7 @@ def test_exceptions() -> None:
     assert intercepts.exception(NOTHING, 14) is None
 
 
+@PATIENT
 @given(st.integers(0, 0xFFFF), st.sampled_from((1, 2, 4)), st.integers(0, 65538))
 def test_the_io_map(port: int, size: int, bit: int) -> None:
     iopm = bytearray(0x3000)
@@ -316,9 +320,11 @@ def test_what_is_written_and_what_is_kept_are_fields_and_apart() -> None:
     assert set(FIELDS) - set().union(*groups) == others | reserved
 
 
-@given(
-    st.sampled_from(sorted(saves.WRITTEN - {"exitcode", "exitinfo1", "exitinfo2", "exitintinfo", "eventinj", "rip"}))
-)
+JUDGED = {"exitcode", "exitinfo1", "exitinfo2", "exitintinfo", "eventinj", "rip"}
+
+
+@PATIENT
+@given(st.sampled_from(sorted(saves.WRITTEN - JUDGED)))
 def test_a_guest_may_change_what_is_written(name: str) -> None:
     changed = after()
     vmcb = with_field(changed.after, name, changed.after[name] ^ 1)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from harness import model
 from harness.model import Effect, Processor, State
 from harness.model.guests import Mode
 from harness.model.registers import Cr0, Efer
 from harness.model.rule import bits_of, value_of
-from harness.tests.model_edges import EDGES, HOST, HOSTS, PLAIN_HOST, UNDEFINED, state
+from harness.tests.model_edges import EDGES, HOST, HOSTS, PATIENT, PLAIN_HOST, UNDEFINED, state
 
 RULES = {rule.name: rule for rule in model.rules()}
 every_rule = pytest.mark.parametrize("name", RULES)
@@ -26,7 +26,7 @@ def test_every_rule_has_an_edge() -> None:
 def test_bad_side(name: str) -> None:
     edge, rule = EDGES[name], RULES[name]
 
-    @settings(max_examples=25)
+    @PATIENT
     @given(edge.bad)
     def check(bad: State) -> None:
         found = rule(bad)
@@ -44,7 +44,7 @@ def test_bad_side(name: str) -> None:
 def test_good_side(name: str) -> None:
     rule = RULES[name]
 
-    @settings(max_examples=25)
+    @PATIENT
     @given(EDGES[name].good)
     def check(good: State) -> None:
         assert rule(good) == ()
@@ -56,7 +56,7 @@ def test_good_side(name: str) -> None:
 def test_the_change_mends_it_and_is_the_smallest(name: str) -> None:
     rule = RULES[name]
 
-    @settings(max_examples=25)
+    @PATIENT
     @given(EDGES[name].bad)
     def check(bad: State) -> None:
         for one in rule(bad):
@@ -80,7 +80,7 @@ WITHOUT_CHANGE = {"svm_absent", "pdpte_reserved", "unused_bytes", "no_host_save_
 def test_a_change_is_offered_where_one_can_be_computed(name: str) -> None:
     rule = RULES[name]
 
-    @settings(max_examples=10)
+    @PATIENT
     @given(EDGES[name].bad)
     def check(bad: State) -> None:
         for one in rule(bad):
