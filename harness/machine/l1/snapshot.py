@@ -127,13 +127,15 @@ def saved(system: System, descriptors: Mapping[str, int] | None = None) -> Path:
     home = folder() / system.name / system.key
     state = home / "state"
     if not state.exists():
-        home.parent.mkdir(parents=True, exist_ok=True)
         try:
+            home.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(home.parent / "lock", timeout=2 * system.boot_seconds):
                 if not state.exists():
                     _make(system, home, descriptors or {})
         except Timeout as error:
             raise EngineError(f"{system.name}: another process has been booting it for too long") from error
+        except OSError as error:
+            raise EngineError(f"{system.name}: its state cannot be kept: {error}", _room()) from error
     with contextlib.suppress(OSError):
         os.utime(home)  # what was used last is kept longest
     return state
@@ -161,15 +163,13 @@ def _make(system: System, home: Path, descriptors: Mapping[str, int]) -> None:
             l1.qmp.command("migrate", uri=_uri(system, draft / "state"))
             while (status := l1.qmp.command("query-migrate").get("status")) != "completed":
                 if status in ("failed", "cancelled"):
-                    raise EngineError(f"{system.name}: its state cannot be saved: {l1.child.said}")
+                    raise EngineError(f"{system.name}: its state cannot be saved: {l1.child.said}", _room())
                 deadline.check(f"saving the state of {system.name}")
                 time.sleep(0.02)
         shutil.rmtree(home, ignore_errors=True)
         draft.rename(home)
     except DeadlineExceeded as error:
         raise EngineError(f"{system.name} does not come up: {error.what}") from error
-    except OSError as error:
-        raise EngineError(f"{system.name}: its state cannot be kept: {error}", f"is there room in {home}?") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     _prune(home.parent)
@@ -201,6 +201,10 @@ def _uri(system: System, state: Path) -> str:
         return f"file:{state}"
     reads = "cat >" if state.parent.name.startswith("draft-") else "cat"
     return f"exec:{reads} '{state}'"
+
+
+def _room() -> str:
+    return f"a state takes some 100 MiB: is there room in {folder()}? SVMCONF_CACHE moves it"
 
 
 def _prune(home: Path) -> None:
