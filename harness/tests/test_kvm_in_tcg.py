@@ -245,8 +245,8 @@ def test_garbage_that_is_executed_ends_somehow_and_the_next_one_runs(
 # L1 itself
 
 
-def kill_soon(kvm: KvmInTcg, times: int) -> threading.Thread:
-    """Kills the L1 that runs, that often."""
+def strike_soon(kvm: KvmInTcg, times: int, blow: signal.Signals = signal.SIGKILL) -> threading.Thread:
+    """Sends a signal to the L1 that runs, and to as many that replace it."""
 
     def work() -> None:
         last = 0
@@ -257,7 +257,7 @@ def kill_soon(kvm: KvmInTcg, times: int) -> threading.Thread:
                 if l1 is not None and l1.child.pid != last:
                     last = l1.child.pid
                     time.sleep(0.7)
-                    os.kill(last, signal.SIGKILL)
+                    os.kill(last, blow)
                     break
                 time.sleep(0.02)
 
@@ -266,17 +266,19 @@ def kill_soon(kvm: KvmInTcg, times: int) -> threading.Thread:
     return thread
 
 
+@pytest.mark.slow
 def test_an_l1_that_dies_is_replaced_and_the_job_done_again(kvm: KvmInTcg, boot: Booting) -> None:
     boot("exits")
-    killer = kill_soon(kvm, 1)
+    killer = strike_soon(kvm, 1)
     seen = boot("hangs", seconds=2.0)
     killer.join()
     assert seen.ended.how is How.HUNG and "still running" in seen.ended.detail
     assert boot("exits").ended.code == 0x2A
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_every_l1_is_given_up(kvm: KvmInTcg, boot: Booting) -> None:
-    killer = kill_soon(kvm, 2)
+    killer = strike_soon(kvm, 2)
     seen = boot("hangs", seconds=3.0)
     killer.join()
     assert seen.ended.how is How.ENGINE_CRASHED
@@ -284,6 +286,7 @@ def test_a_job_that_kills_every_l1_is_given_up(kvm: KvmInTcg, boot: Booting) -> 
     assert boot("exits").ended.code == 0x2A
 
 
+@pytest.mark.slow
 def test_an_l1_that_hangs_is_replaced(kvm: KvmInTcg, boot: Booting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.machine.l1.host._GRACE", 1.0)
     boot("exits")
@@ -291,6 +294,21 @@ def test_an_l1_that_hangs_is_replaced(kvm: KvmInTcg, boot: Booting, monkeypatch:
     assert l1 is not None
     os.kill(l1.child.pid, signal.SIGSTOP)
     assert boot("exits", seconds=2.0).ended.code == 0x2A
+
+
+@pytest.mark.slow
+def test_an_l1_that_hangs_while_it_is_watched_is_no_hang_of_the_software(
+    kvm: KvmInTcg, boot: Booting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for patience in ("gdb.PATIENCE", "l1.machine._PATIENCE"):
+        monkeypatch.setattr(f"harness.machine.{patience}", 1.0)
+    monkeypatch.setattr("harness.machine.l1.host._GRACE", 1.0)
+    boot("exits")
+    striker = strike_soon(kvm, 2, signal.SIGSTOP)
+    seen = boot("asks", seconds=1.0)
+    striker.join()
+    assert seen.ended.how is How.ENGINE_CRASHED
+    assert boot("exits").ended.code == 0x2A
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
@@ -304,10 +322,11 @@ def test_nothing_outlives_an_interrupted_process(
         from harness.engines.kvm_in_tcg import KvmInTcg
         from harness.hypervisors.manifest import Manifest
         kvm = KvmInTcg({NAME!r})
+        host = kvm._host()
         def tell():
-            while kvm._host()._l1 is None:
+            while host._l1 is None:
                 time.sleep(0.01)
-            print(kvm._host()._l1.child.pid, flush=True)
+            print(host._l1.child.pid, flush=True)
         threading.Thread(target=tell, daemon=True).start()
         image = Path({str(assemble("hangs"))!r})
         kvm.observe(Manifest(name="x", image=image, memory=32, seconds=60), Boot(), "EPYC", Path({str(tmp_path)!r}))

@@ -85,6 +85,19 @@ def test_they_hold_no_longer_than_the_stop(pair: tuple[L1Gdb, Stub]) -> None:
     assert stub.since(mark) == ["g"]
 
 
+def test_who_remembers_memory_is_told_that_it_goes_on() -> None:
+    ours, theirs = socket.socketpair()
+    moved: list[str] = []
+    with ours, theirs:
+        Stub(theirs)
+        gdb = L1Gdb(ours, lambda: moved.append("moved"))
+        gdb.registers()
+        assert not moved
+        gdb.step()
+        gdb.resume()
+    assert len(moved) == 2
+
+
 def test_points_are_set_when_it_goes_on(pair: tuple[L1Gdb, Stub]) -> None:
     gdb, stub = pair
     mark = len(stub.asked)

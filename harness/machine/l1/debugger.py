@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Callable
 
 from harness.deadline import Deadline
 from harness.machine.base import Point, Stop
@@ -18,9 +19,12 @@ class L1Gdb(Gdb):
 
     Every stop comes with all registers, which hold until the machine goes on. Points are set and taken back when it
     goes on, together; taking one back for a step and setting it again is nothing then, as the monitor steps over it.
+
+    ``moved`` is called when the machine goes on, by however little.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, moved: Callable[[], None] = lambda: None) -> None:
+        self._moved = moved
         self._held: dict[str, int] = {}
         self._set: set[_Place] = set()
         self._wanted: set[_Place] = set()
@@ -61,6 +65,7 @@ class L1Gdb(Gdb):
     def step(self) -> Stop:
         """Execute one instruction."""
         self._held = {}
+        self._moved()
         return super().step()
 
     def resume(self) -> None:
@@ -70,6 +75,7 @@ class L1Gdb(Gdb):
             self._set = set(self._wanted)
             super().swap(gone, new)
         self._held = {}
+        self._moved()
         super().resume()
 
     def wait(self, deadline: Deadline) -> Stop:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError
 from harness.lab.program import Seen
+from harness.machine.ending import Ending, How
 from harness.machine.l1.machine import L1Machine
 from harness.machine.l1.running import Running
 from harness.machine.l1.snapshot import System, restored
@@ -37,12 +38,16 @@ class Host:
         """
         try:
             seen, machine = self._try(job, use)
+            if machine.clean:
+                return seen, machine
         except (EngineError, DeadlineExceeded):
             self.close()
-            return self._try(job, use)
-        if machine.clean or not seen.ended.engine_at_fault:
-            return seen, machine
-        return self._try(job, use)
+        seen, machine = self._try(job, use)
+        if not machine.clean and not seen.ended.engine_at_fault:
+            # What looks like a hang of the software is L1's: of its own machine it would have told the end.
+            broke = Ending(how=How.ENGINE_CRASHED, detail=f"L1 does not answer: {seen.ended}")
+            seen = seen.model_copy(update={"ended": broke})
+        return seen, machine
 
     def _try(self, job: Job, use: Callable[[L1Machine], T]) -> tuple[T, L1Machine]:
         l1 = self._l1 = self._l1 or restored(self._system)

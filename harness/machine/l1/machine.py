@@ -61,7 +61,7 @@ class L1Machine:
         channel = self._l1.channels[GDB]
         while select.select((channel,), (), (), 0)[0] and channel.recv(1 << 16):
             pass  # what a debugger before us left unread
-        self._gdb = L1Gdb(channel.dup())
+        self._gdb = L1Gdb(channel.dup(), self.ram.forget)
 
     @property
     def debugger(self) -> Debugger:
@@ -78,7 +78,7 @@ class L1Machine:
     ) -> Ending:
         """Let it run to its end."""
         if self._gdb:
-            self._go(self._gdb.resume)
+            self._gdb.resume()
         look = Deadline.after(_TICK)
         stop: Stop | None = None
         # With a debugger the end is a stop, and told on the other port before it.
@@ -86,7 +86,6 @@ class L1Machine:
             stop = self._wait(self.deadline.sooner(look.left))
             if stop is not None and not stop.shut_down:
                 on_stop(stop)
-                self.ram.forget()
             if look.passed:
                 look = Deadline.after(_TICK)
                 if (why := over()) is not None:
@@ -96,10 +95,6 @@ class L1Machine:
         if self._gdb and self._ended.how == "reset":  # a triple fault leaves KVM's processor as after a reset
             at_shutdown()
         return self._ending(self._ended)
-
-    def _go(self, resume: Callable[[], None]) -> None:
-        self.ram.forget()
-        resume()
 
     def _wait(self, deadline: Deadline) -> Stop | None:
         """Take in what comes on either port; a stop of the debugger, if there was one."""
