@@ -130,7 +130,7 @@ def test_each_step_says_who_answered(kvm: KvmInTcg, tmp_path: Path) -> None:
     build.probe()
     nop = execute(Insn.CPUID).model_copy(update={"code": b"\x90"})
     seen = kvm.execute(Program(steps=(rdmsr(Msr.EFER), nop, cpuid(0))), "EPYC", tmp_path)
-    assert [step.answered_by for step in seen.steps] == ["kvm", "tcg", "kvm"]
+    assert [step.answered_by for step in seen.steps] == ["KVM", "TCG", "KVM"]
     assert seen.layers[0].endswith("answered 2 of 3 watched instructions, the layer below 1")
 
 
@@ -139,8 +139,8 @@ def test_what_kvm_leaves_to_the_processor_is_answered_below(kvm: KvmInTcg, ours:
     """L0's model ``max`` has virtual GIF, so that KVM need not see STGI and CLGI."""
     seen = kvm.observe(ours, Boot(guest="hello"), "max", tmp_path)
     assert seen.outcome == "guest-finished"
-    assert {event.answered_by for event in seen.executed(Insn.STGI, Insn.CLGI)} == {"tcg"}
-    assert {event.answered_by for event in seen.executed(Insn.VMRUN, Insn.RDMSR)} == {"kvm"}
+    assert {event.answered_by for event in seen.executed(Insn.STGI, Insn.CLGI)} == {"TCG"}
+    assert {event.answered_by for event in seen.executed(Insn.VMRUN, Insn.RDMSR)} == {"KVM"}
 
 
 def test_a_hypervisor_is_watched_to_its_end(kvm: KvmInTcg, ours: Manifest, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_hypervisor_is_watched_to_its_end(kvm: KvmInTcg, ours: Manifest, tmp_p
     assert seen.guest_ran and seen.witness["HELLO"].value == 16
     assert seen.final is not None and seen.final.svme
     assert seen.host is not None and seen.host.tables["idt"][1] == 0xFFF
-    assert {event.answered_by for event in seen.trace} == {"kvm"}
+    assert {event.answered_by for event in seen.trace} == {"KVM"}
     assert not seen.damage and seen.records
 
 

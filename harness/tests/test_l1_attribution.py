@@ -43,12 +43,12 @@ def test_steps_are_told_apart_by_what_the_probe_reads_behind_each() -> None:
     trace += NEXT_STEP  # a step that KVM did not see
     trace += left("GP excp", CODE) + "kvm_inj_exception: #GP (0x0)\n" + NEXT_STEP
     told = of_steps([step(), step(), step()], trace, CODE)
-    assert [one.answered_by for one in told] == ["kvm", "tcg", "kvm"]
+    assert [one.answered_by for one in told] == ["KVM", "TCG", "KVM"]
 
 
 def test_a_step_that_reads_that_register_itself_ends_no_step() -> None:
     trace = left("msr", CODE) + "kvm_msr: msr_read c0010117 = 0x0\n" + NEXT_STEP
-    assert [one.answered_by for one in of_steps([step()], trace, CODE)] == ["kvm"]
+    assert [one.answered_by for one in of_steps([step()], trace, CODE)] == ["KVM"]
 
 
 def test_a_trace_that_is_cut_short_tells_nothing() -> None:
@@ -60,7 +60,7 @@ def test_events_are_found_by_their_breakpoints() -> None:
     trace += left("io", 0x200) + left("DB excp", 0x203)  # STGI, say, without an exit
     trace += left("io", 0x100) + left("cpuid", 0x100) + left("DB excp", 0x102)
     events = [event(Insn.CPUID, 0x100), event(Insn.STGI, 0x200), event(Insn.CPUID, 0x100)]
-    assert [one.answered_by for one in of_events(events, trace)] == ["kvm", "tcg", "kvm"]
+    assert [one.answered_by for one in of_events(events, trace)] == ["KVM", "TCG", "KVM"]
 
 
 def test_a_lie_has_no_answer_and_what_is_not_in_the_trace_neither() -> None:
@@ -70,5 +70,5 @@ def test_a_lie_has_no_answer_and_what_is_not_in_the_trace_neither() -> None:
 
 
 def test_summary_counts() -> None:
-    assert summary(["kvm", "tcg", "kvm", ""]) == "answered 2 of 4 watched instructions, the layer below 1"
+    assert summary(["KVM", "TCG", "KVM", ""]) == "answered 2 of 4 watched instructions, the layer below 1"
     assert "not known" in summary(["", ""])

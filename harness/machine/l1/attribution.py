@@ -14,7 +14,7 @@ from harness.lab.program import StepSeen
 from harness.msr import Msr
 from harness.observation import Event
 
-KVM, BELOW = "kvm", "tcg"
+KVM, BELOW = "KVM", "TCG"
 
 _EXIT = re.compile(r"kvm_exit: .*?reason (.+?) rip (?:0x)?([0-9a-f]+)")
 _MSR_READ = re.compile(r"kvm_msr: msr_read ([0-9a-f]+)")
