@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, TypeAdapter, 
 import harness
 from harness.engines.base import CpuModel
 from harness.errors import SvmconfError
-from harness.lab.program import Seen
+from harness.lab.seen import Seen
 from harness.observation import Observation
 from harness.stored import File, Piece, Stored
 

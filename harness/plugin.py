@@ -25,7 +25,7 @@ from harness import circumstances, ledger, paths, replay
 from harness.boot import Fault
 from harness.cases import Absent, Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
-from harness.lab.program import Seen
+from harness.lab.seen import Seen
 from harness.machine.ending import How
 from harness.machine.process import die_with
 from harness.machine.records import Record

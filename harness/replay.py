@@ -17,7 +17,8 @@ from harness.cases import Boots, Executes, NotRun
 from harness.engines.base import Console, CpuModel, Engine
 from harness.errors import EngineError, SvmconfError
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import Left, Payload
+from harness.lab.program import Program
 from harness.ledger import EngineLine, Entry, Evidence, Ledger
 from harness.observation import Observation
 from harness.run import Run, Setting
@@ -78,7 +79,12 @@ class Recorded:
         """It cannot; raises :class:`EngineError`."""
         raise EngineError(f"{self.name} is a recording: it boots nothing")
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
+    @property
+    def room(self) -> int:
+        """Nothing boots."""
+        return 0
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
         """It cannot; raises :class:`EngineError`."""
         raise EngineError(f"{self.name} is a recording: it executes nothing")
 

@@ -18,6 +18,7 @@ from harness.engines import select
 from harness.engines.base import Engine
 from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
+from harness.lab import runner
 from harness.lab.program import Program
 from harness.machine.image import Image
 from harness.shard import Shard
@@ -221,7 +222,7 @@ class Run:
         return self._once(
             program.model_dump_json(),
             f"{engine.name} {cpu} program {name}",
-            lambda id, folder: ledger.Evidence(id=id, seen=engine.execute(program, cpu, folder)),
+            lambda id, folder: ledger.Evidence(id=id, seen=runner.run(engine, program, cpu, folder)),
         )
 
     def _once(self, asked: str, name: str, make: Callable[[str, Path], ledger.Evidence]) -> ledger.Evidence:

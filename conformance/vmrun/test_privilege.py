@@ -3,7 +3,8 @@
 from conformance.vmrun.programs import FIRST, GP, UD, attempts
 from harness.boot import Insn
 from harness.cases import executes, requirement
-from harness.lab.program import Program, Seen
+from harness.lab.program import Program
+from harness.lab.seen import Seen
 from harness.machine.registers import EFER_SVME
 
 # STGI and SKINIT may be usable without EFER.SVME where CPUID reports SKINIT (15.4-011).

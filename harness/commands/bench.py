@@ -20,12 +20,14 @@ from harness.boot import Boot, Insn
 from harness.commands import options
 from harness.engines.base import Engine
 from harness.hypervisors.manifest import load
-from harness.lab.program import SCRATCH, Program, Step, wrmsr
-from harness.lab.vmcb import real_mode
+from harness.lab import runner
+from harness.lab.guest import Mode, guest
+from harness.lab.program import SCRATCH, Program, Step
+from harness.lab.steps import wrmsr
 from harness.machine.registers import EFER_SVME
 from harness.msr import Msr
 
-_VMCB, _HSAVE, _CODE = SCRATCH, SCRATCH + 0x1000, SCRATCH + 0x2000
+_VMCB, _HSAVE = SCRATCH, SCRATCH + 0x1000
 _EFER = 0xD00
 _DEC_RCX_JNZ = bytes.fromhex("48ffc975")  # dec rcx; jnz, with the distance to follow
 
@@ -91,7 +93,7 @@ def _round_trips(engine: Engine, cpu: str, count: int, folder: Path, tick: Calla
 
     def plain(loops: int) -> float:
         tick()
-        return engine.execute(_bare_loop(loops), cpu, folder).boot_seconds
+        return runner.run(engine, _bare_loop(loops), cpu, folder).boot_seconds
 
     return tuple(count / (run(2 * count) - run(count)) for run in (ours, plain))  # type: ignore[return-value]
 
@@ -100,8 +102,9 @@ def _bare_loop(count: int) -> Program:
     """VMRUN, decrement, again; the guest is one VMMCALL, whose exit leaves its IP where it was."""
     body = Insn.VMRUN.opcodes[0] + _DEC_RCX_JNZ
     back = (-(len(body) + 1)) & 0xFF
+    it = guest(Mode.REAL)
     return Program(
-        regions={_VMCB: real_mode(_CODE), _CODE: Insn.VMMCALL.opcodes[0]},
+        regions={_VMCB: it.vmcb.data, **it.memory},
         steps=(
             wrmsr(Msr.EFER, _EFER | EFER_SVME),
             wrmsr(Msr.VM_HSAVE_PA, _HSAVE),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.boot import Boot
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import Left, Payload
 from harness.observation import Observation
 
 
@@ -86,8 +86,12 @@ class Engine(Protocol):
     def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
         """Boot a hypervisor and bring back all that was seen. Files go to ``folder``; nothing outlives the call."""
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
+    @property
+    def room(self) -> int:
+        """Bytes of programs that one boot of the probe takes."""
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload, and bring back what it left (:mod:`harness.lab.run` makes sense of it)."""
 
     def close(self) -> None:
         """End whatever it keeps running between boots."""

@@ -20,11 +20,11 @@ from harness.boot import Boot, Fault, Insn
 from harness.deadline import Deadline
 from harness.engines import store
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import observe, watch_program
+from harness.engines.collect import carry_out, observe
 from harness.engines.store.process import run
 from harness.errors import EngineError, SvmconfError
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import MEMORY, Left, Payload
 from harness.machine.base import Point
 from harness.machine.bochs import processors
 from harness.machine.bochs.machine import BochsMachine, Setup
@@ -36,7 +36,6 @@ from harness.msr import Msr, VmCr
 from harness.observation import Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
-_PROBE_MEMORY = 64
 _PROCESSORS = TypeAdapter(dict[str, Processor])
 _NEWER = (3, 0)
 """Since then it has VM_CR, can take features from a model, and has room for a ROM of 4 MiB rather than 2."""
@@ -165,16 +164,21 @@ class Bochs:
         told = {"engine": self.name, "engine_version": self.version, "cpu": cpu, "boot": boot, "arranged": real}
         return seen.model_copy(update=told)
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
-        copy = folder / "program.elf"
+    @property
+    def room(self) -> int:
+        """What its ROM has room for besides the probe."""
+        return (3 if self._release >= _NEWER else 1) << 20
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload."""
+        probe, copy = Image.load(_PROBE), folder / "program.elf"
         try:
-            image = program.into(Image.load(_PROBE), copy)
-            with self._machine(image, "", cpu, _PROBE_MEMORY, program.seconds, folder) as machine:
-                seen = watch_program(machine, image, program)
+            image = payload.image(probe, copy)
+            with self._machine(image, "", cpu, MEMORY, payload.seconds, folder) as machine:
+                left = carry_out(machine, probe, payload)
         finally:
             copy.unlink(missing_ok=True)
-        return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
+        return left.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """It has none."""

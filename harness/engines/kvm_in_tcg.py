@@ -16,11 +16,11 @@ from harness import build, paths
 from harness.boot import Boot, Fault, Insn
 from harness.engines import store
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import observe, watch_program
+from harness.engines.collect import carry_out, observe
 from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import MEMORY, RESULTS, STEP_CODE, Left, Payload
 from harness.machine.base import Point
 from harness.machine.handoff import multiboot1
 from harness.machine.image import Image
@@ -33,10 +33,10 @@ from harness.msr import Msr, VmCr
 from harness.observation import Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
-_PROBE_MEMORY = 64
 _SLOWER = 3
 """Times the seconds that a hypervisor has: each of its VMRUNs is some ten exits to KVM, each of which TCG emulates."""
-_RESULTS_HEAD, _RESULT = 16, 128  # docs/protocol.md, "The probe"
+_RESULTS_WANTED = 8 << 10
+"""Bytes of a payload's results that L1 sends without being asked: all of most programs."""
 
 _L0_MODELS = {"EPYC": "EPYC,+svm,+npt", "EPYC-Genoa": "EPYC-Genoa", "max": "max", "Intel": "EPYC,+svm,+npt"}
 """L0's processor for each of ours, which is what KVM makes of it; ``max`` has most of what KVM can leave to it."""
@@ -158,38 +158,42 @@ class KvmInTcg:
             update=self._who(cpu) | {"boot": boot, "arranged": real, "trace": trace, "layers": layers}
         )
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
-        copy = folder / "program.elf"
-        image = program.into(Image.load(_PROBE), copy)
-        results, _, _ = image.section(".svmconf.results")
+    @property
+    def room(self) -> int:
+        """Each byte goes through L1."""
+        return 1 << 20
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload."""
+        probe, copy = Image.load(_PROBE), folder / "program.elf"
+        results, _, _ = probe.section(RESULTS)
         job = Job(
-            memory=_PROBE_MEMORY,
-            handoff=multiboot1(image, "", _PROBE_MEMORY),
-            debug=bool(program.faults),
-            trace=True,
-            seconds=program.seconds,
+            memory=MEMORY,
+            handoff=multiboot1(payload.image(probe, copy), "", MEMORY),
+            debug=bool(payload.faults),
+            trace=len(payload.programs) == 1,
+            seconds=payload.seconds,
             cpuid=_changes(self.cpu(cpu)),
-            wanted=((results, _RESULTS_HEAD + _RESULT * len(program.steps)),),
+            wanted=((results, _RESULTS_WANTED),),
         )
 
-        def watch(machine: L1Machine) -> Seen:
+        def watch(machine: L1Machine) -> Left:
             _note(machine, folder)
-            return watch_program(machine, image, program)
+            return carry_out(machine, probe, payload)
 
         try:
-            seen, machine = self._host(cpu, _PROBE_MEMORY).run(job, watch)
+            left, machine = self._host(cpu, MEMORY).run(job, watch)
         finally:
             copy.unlink(missing_ok=True)
-        steps = attribution.of_steps(seen.steps, machine.trace, image.symbol("svmconf_step_code"))
-        layers = self._layers([step.answered_by for step in steps])
-        return seen.model_copy(update=self._who(cpu) | {"steps": steps, "layers": layers})
+        steps = sum(map(len, left.programs())) if job.trace else 0
+        answers = attribution.of_steps(steps, machine.trace, probe.symbol(STEP_CODE))
+        return left.model_copy(update=self._who(cpu) | {"answers": answers, "layers": self._layers(answers)})
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """It has none."""
         raise SvmconfError(f"{self.name} has no live console", "svmconf shell --engine qemu-10.0")
 
-    def _host(self, cpu: str = _MODEL, memory: int = _PROBE_MEMORY) -> Host:
+    def _host(self, cpu: str = _MODEL, memory: int = MEMORY) -> Host:
         """The L1 for machines of that processor and size; it runs from its first machine on."""
         what = _L0_MODELS[cpu.partition(",")[0]], max(_L1_MEMORY, memory + _L1_OWN)
         if what not in self._hosts:

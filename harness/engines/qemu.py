@@ -21,10 +21,10 @@ from harness import paths
 from harness.boot import Boot
 from harness.deadline import Deadline
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import observe, watch_program
+from harness.engines.collect import carry_out, observe
 from harness.errors import EngineError, SvmconfError, ToolMissing
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import MEMORY, MOST, Left, Payload
 from harness.machine.base import Point
 from harness.machine.image import Image
 from harness.machine.qemu import QemuMachine
@@ -181,16 +181,21 @@ class Qemu:
             seen = observe(machine, image, manifest, boot, self._breakpoints)
         return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
-        copy = folder / "program.elf"
-        image = program.into(Image.load(PROBE_IMAGE), copy)
+    @property
+    def room(self) -> int:
+        """All that the probe takes."""
+        return MOST
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload."""
+        probe, copy = Image.load(PROBE_IMAGE), folder / "program.elf"
         try:
-            with self._machine(image, "", cpu, 64, program.seconds, folder) as machine:
-                seen = watch_program(machine, image, program)
+            image = payload.image(probe, copy)
+            with self._machine(image, "", cpu, MEMORY, payload.seconds, folder) as machine:
+                left = carry_out(machine, probe, payload)
         finally:
             copy.unlink(missing_ok=True)
-        return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
+        return left.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """The command for a terminal: serial port on stdio, QMP and gdbstub on sockets in ``folder``."""

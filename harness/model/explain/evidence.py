@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.boot import Insn
-from harness.lab.program import Seen, Step, StepSeen
+from harness.lab.program import Step
+from harness.lab.seen import Seen, StepSeen
 from harness.machine.vmcb import Vmcb
 from harness.model.cpuid import LEAST, Cpuid
 from harness.model.registers import Efer
