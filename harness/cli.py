@@ -17,6 +17,7 @@ _COMMANDS = {
     "report": "write the reports of a run again, or of one that was killed",
     "engines": "bring engines of named versions, show what there is, register your own",
     "explain": "say why VMRUN fails: the rule, the value, the section, the smallest change",
+    "trace": "log every VMRUN and #VMEXIT of a hypervisor, and count instructions",
     "doctor": "tell what this machine offers, and what is missing",
     "shell": "boot a hypervisor and give you its console",
     "build": "build the hypervisor and the probe",
