@@ -74,6 +74,8 @@ class Asked(BaseModel):
     keyword: str = ""
     marks: str = ""
     shard: str = ""
+    guest: str = ""
+    stress: float = 2.0
 
 
 def number(version: str) -> str:

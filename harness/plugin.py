@@ -25,12 +25,13 @@ from harness import circumstances, ledger, paths, replay
 from harness.boot import Fault
 from harness.cases import Absent, Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
+from harness.guests import files
 from harness.lab.program import Seen
 from harness.machine.ending import How
 from harness.machine.process import die_with
 from harness.machine.records import Record
 from harness.observation import Observation
-from harness.run import Run, Setting
+from harness.run import STRESS, Run, Setting
 from harness.shard import Shard
 from harness.spec import catalogue, claims, expectations, processor
 
@@ -57,6 +58,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hypervisor", default="svmconf", help="a manifest: one of ours by name, or a path to a .toml file"
     )
     group.addoption("--defect", default="", help="build our hypervisor with this seeded defect")
+    group.addoption("--guest", default="", metavar="G", help="only cases that boot this guest")
+    group.addoption(
+        "--stress", type=float, default=STRESS, metavar="S", help=f"seconds a Linux guest is kept busy ({STRESS:g})"
+    )
     group.addoption("--replay", default="", metavar="LEDGER", help="judge what this ledger holds, without booting")
     group.addoption("--shard", default="", metavar="I/N", help="only part I of N, split by a hash of the test's id")
     group.addoption("--unfinished", action="store_true", help="only what the run of --run-name has no verdict for")
@@ -87,7 +92,9 @@ def pytest_configure(config: pytest.Config) -> None:
         except SvmconfError as error:
             raise pytest.UsageError(str(error)) from error
     else:
-        config.stash[_RUN] = Run(option.engine, option.cpu, option.hypervisor, option.defect, folder, shard)
+        config.stash[_RUN] = Run(
+            option.engine, option.cpu, option.hypervisor, option.defect, folder, shard, option.stress
+        )
     if config.getoption("numprocesses", None):
         # In a worker these would be internal errors; here they are one line.
         try:
@@ -129,6 +136,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Check every case, let ``-k`` and the like choose among them, and keep this shard's."""
     _check(config, items)
     yield
+    if guest := config.option.guest:
+        others = [item for item in items if not _boots_guest(item, guest)]
+        items[:] = [item for item in items if _boots_guest(item, guest)]
+        config.hook.pytest_deselected(items=others)
     if config.option.unfinished:
         done = ledger.done(config.stash[_RUN].folder)
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
@@ -204,6 +215,8 @@ def _header(config: pytest.Config) -> ledger.Header:
         keyword=option.keyword,
         marks=option.markexpr,
         shard=option.shard,
+        guest=option.guest,
+        stress=option.stress,
     )
     return config.stash[_RUN].header().model_copy(update={"asked": asked})
 
@@ -217,15 +230,17 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     setting = _possible(request)
     boots = setting.what
     assert isinstance(boots, Boots)
-    boot = boots.variants[setting.variant]
     run = request.config.stash[_RUN]
+    boot = run.choose(boots.variants[setting.variant])
     manifest = run.manifest
-    if boot.guest is not None and boot.guest not in manifest.guests:
+    if not manifest.offers(boot):
         if boot.any_guest:
             boot = boot.model_copy(update={"guest": None, "count": None})
         else:
             pytest.skip(f"the manifest of {manifest.name} offers no guest {boot.guest!r}")
     engine = run.engines[setting.engine]
+    if boot.linux is not None and (lack := files.missing(boot.linux)):
+        pytest.skip(lack)
     if lack := engine.lacks(boot):
         pytest.skip(f"{engine.name} {lack}")
     _applies(request.node, setting, boot.faults)
@@ -448,6 +463,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _setting(item: pytest.Item) -> Setting | None:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     return next((value for value in parameters.values() if isinstance(value, Setting)), None)
+
+
+def _boots_guest(item: pytest.Item, guest: str) -> bool:
+    setting = _setting(item)
+    if setting is None or not isinstance(setting.what, Boots):
+        return False
+    return setting.what.variants[setting.variant].guest == guest
 
 
 def _writer(config: pytest.Config) -> ledger.Writer:

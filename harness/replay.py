@@ -16,11 +16,12 @@ from harness.boot import Boot
 from harness.cases import Boots, Executes, NotRun
 from harness.engines.base import Console, CpuModel, Engine
 from harness.errors import EngineError, SvmconfError
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
 from harness.lab.program import Program, Seen
 from harness.ledger import EngineLine, Entry, Evidence, Ledger
-from harness.observation import Observation
-from harness.run import Run, Setting
+from harness.observation import Alone, Observation
+from harness.run import STRESS, Run, Setting
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ class Recorded:
     def close(self) -> None:
         """Nothing runs."""
 
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """It cannot; raises :class:`EngineError`."""
+        raise EngineError(f"{self.name} is a recording: it boots nothing")
+
     def cpu_models(self) -> dict[str, CpuModel]:
         """Those that cases ran on."""
         return self.line.models
@@ -91,7 +96,8 @@ class Replay(Run):
     """A :class:`Run` whose engines are recordings."""
 
     def __init__(self, recorded: Ledger, hypervisor: str, folder: Path) -> None:
-        super().__init__("", "", hypervisor, "", folder)
+        asked = recorded.header.asked
+        super().__init__("", "", hypervisor, "", folder, stress=asked.stress if asked else STRESS)
         self._recorded = recorded
         self._entries: dict[str, list[Entry]] = {}
         for entry in recorded.entries:

@@ -225,8 +225,8 @@ class Qemu:
     ) -> AbstractContextManager[QemuMachine]:
         """A machine with a hypervisor and a TCG plugin, stopped before its first instruction."""
         image = Image.load(manifest.image)
-        seconds = manifest.seconds_for(boot)
-        return self._machine(image, manifest.command_line(boot), cpu, manifest.memory, seconds, folder, plugin)
+        memory, seconds, more = manifest.memory_for(boot), manifest.seconds_for(boot), _loader(boot.linux, folder)
+        return self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder, plugin, more)
 
     @contextmanager
     def _machine(
