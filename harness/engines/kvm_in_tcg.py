@@ -8,6 +8,7 @@ observation.
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +20,12 @@ from harness.engines.base import Console, CpuModel
 from harness.engines.collect import observe, watch_program
 from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
+from harness.guests.files import modules
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
 from harness.lab.program import Program, Seen
 from harness.machine.base import Point
+from harness.machine.bzimage import bare
 from harness.machine.handoff import multiboot1
 from harness.machine.image import Image
 from harness.machine.l1 import attribution
@@ -31,7 +35,7 @@ from harness.machine.l1.machine import L1Machine
 from harness.machine.l1.snapshot import System
 from harness.machine.l1.wire import CpuidChange, Job
 from harness.msr import Msr, VmCr
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
 _PROBE_MEMORY = 64
@@ -135,15 +139,16 @@ class KvmInTcg:
         """Boot a hypervisor and bring back all that was seen."""
         image = Image.load(manifest.image)
         model = self.cpu(cpu)
+        memory = manifest.memory_for(boot)
         cpuid, msrs, real = arrange(boot.faults)
         lies = boot.model_copy(update={"faults": tuple(fault for fault in boot.faults if fault not in real)})
         job = Job(
-            memory=manifest.memory,
-            handoff=multiboot1(image, manifest.command_line(boot), manifest.memory),
+            memory=memory,
+            handoff=multiboot1(image, manifest.command_line(boot), memory, modules(boot.linux)),
             debug=True,
             serial=True,
             trace=True,
-            seconds=_SLOWER * (boot.seconds or manifest.seconds),
+            seconds=_SLOWER * manifest.seconds_for(boot),
             cpuid=(*_changes(model), *cpuid),
             msrs=msrs,
         )
@@ -152,12 +157,28 @@ class KvmInTcg:
             _note(machine, folder)
             return observe(machine, image, manifest, lies, Point.SOFTWARE)
 
-        seen, machine = self._host(cpu, manifest.memory).run(job, watch)
+        seen, machine = self._host(cpu, memory).run(job, watch)
         trace = attribution.of_events(seen.trace, machine.trace)
         layers = self._layers([event.answered_by for event in trace])
         return seen.model_copy(
             update=self._who(cpu) | {"boot": boot, "arranged": real, "trace": trace, "layers": layers}
         )
+
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """Boot it as L2, without a hypervisor of its own."""
+        job = Job(
+            memory=linux.memory,
+            handoff=bare(modules(linux), linux.memory),
+            serial=True,
+            seconds=_SLOWER * seconds,
+            cpuid=_changes(self.cpu(cpu)),
+        )
+
+        def watch(machine: L1Machine) -> Alone:
+            ended = machine.run(lambda stop: None)
+            return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
+
+        return self._host(cpu, linux.memory).run(job, watch)[0]
 
     def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
         """Let the probe execute a program."""
