@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, TypeAdapter, ValidationError
 
@@ -83,15 +83,20 @@ def number(version: str) -> str:
     return next((word for word in version.split() if word[0].isdigit()), version)
 
 
+FORMAT: Final = 3
+"""The format that is written and read. Another number is another svmconf's, which can tell what it means."""
+
+
 class Header(_Line):
     """The first line: what ran, with what, where.
 
-    ``unavailable`` says of engines asked for why they are not here; ``shards`` which parts of a run it is (``2/4``),
-    empty for a whole one.
+    ``seed`` is what everything drawn at random hung on (:mod:`harness.seed`), ``None`` in a ledger that was put
+    together of runs with several. ``unavailable`` says of engines asked for why they are not here; ``shards`` which
+    parts of a run it is (``2/4``), empty for a whole one.
     """
 
     line: Literal["header"] = "header"
-    version: Literal[2] = 2
+    version: Literal[3] = FORMAT
     run: str
     started: str
     command: list[str]
@@ -99,6 +104,7 @@ class Header(_Line):
     python: str = platform.python_version()
     machine: str = ""
     git: str = ""
+    seed: int | None = None
     hypervisor: str
     defect: str = ""
     engines: list[EngineLine]
@@ -134,13 +140,27 @@ class Evidence(_Line):
     observation: Observation | None = None
     seen: Seen | None = None
 
+    @property
+    def program(self) -> str:
+        """A hash of what ran: of the program as plain data, or of the image that was booted and how."""
+        if self.seen is not None:
+            ran = self.seen.program.model_dump_json()
+        elif self.observation is not None:
+            ran = f"{self.observation.image_sha256} {self.observation.boot.model_dump_json()}"
+        else:
+            return ""
+        return hashlib.sha256(ran.encode()).hexdigest()
+
 
 class Entry(_Line):
     """One case on one engine and CPU model.
 
-    ``evidence`` is the id of what it judged. ``case`` is the id that pytest knows it by; ``function`` is the same for
-    all its parameters; ``claim`` is the first line of its docstring; ``reason`` says why for every verdict but *pass*;
-    times are in seconds, ``started`` since 1970.
+    ``evidence`` is the id of what it judged, ``program`` the hash of what ran for it (:attr:`Evidence.program`), and
+    ``artefacts`` are the files that the machine left, by their paths in the run's folder (in a ledger that was put
+    together of several: behind the run's name). ``expectation`` is the known deviation that the case was held to,
+    whatever came of it. ``case`` is the id that pytest knows it by; ``function`` is the same for all its parameters;
+    ``claim`` is the first line of its docstring; ``reason`` says why for every verdict but *pass*; times are in
+    seconds, ``started`` since 1970.
     """
 
     line: Literal["entry"] = "entry"
@@ -157,7 +177,10 @@ class Entry(_Line):
     reason: str = ""
     started: float
     seconds: float
+    expectation: str = ""
     evidence: str = ""
+    program: str = ""
+    artefacts: list[str] = []
 
     @property
     def lost(self) -> bool:
@@ -326,7 +349,9 @@ def header(path: Path) -> Header:
     """The first line of a ledger's file, without reading the rest."""
     try:
         with path.open("rb") as file:
-            line = _LINE.validate_json(file.readline())
+            first = file.readline()
+            _check_format(first, path)
+            line = _LINE.validate_json(first)
     except (OSError, ValidationError):
         line = None
     if not isinstance(line, Header):
@@ -362,7 +387,30 @@ def _parse(line: bytes, path: Path, number: int) -> Line:
     try:
         return _LINE.validate_json(line)
     except ValidationError as error:
+        _check_format(line, path)
         raise SvmconfError(f"{path}:{number}: no line of a ledger: {error.errors()[0]['msg']}") from error
+
+
+class _AnyHeader(BaseModel):
+    """What the header of every format has."""
+
+    line: Literal["header"]
+    version: int
+    svmconf: str = ""
+    git: str = ""
+
+
+def _check_format(line: bytes, path: Path) -> None:
+    """Raise :class:`SvmconfError` when the line is a header of another format."""
+    try:
+        it = _AnyHeader.model_validate_json(line)
+    except ValidationError:
+        return
+    if it.version != FORMAT:
+        raise SvmconfError(
+            f"{path} is a ledger of format {it.version}, this svmconf reads format {FORMAT}",
+            f"use the svmconf that wrote it, {f'{it.svmconf} {it.git}'.strip() or 'whichever that is'}, or run again",
+        )
 
 
 def _evidence(piece: Piece) -> Evidence:

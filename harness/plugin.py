@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from harness import circumstances, ledger, paths, replay
+from harness import circumstances, ledger, paths, replay, seed
 from harness.boot import Fault
 from harness.cases import Absent, Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
@@ -40,6 +40,9 @@ pytest.register_assert_rewrite("conformance")  # its helpers too, so that a fail
 _RUN = pytest.StashKey[Run]()
 _EVIDENCE = pytest.StashKey[str]()
 _JUDGES = pytest.StashKey[list[str]]()
+_PROGRAM = pytest.StashKey[str]()
+_EXPECTED = pytest.StashKey[str]()
+_SEED = pytest.StashKey[int]()
 _WRITTEN = pytest.StashKey[set[str]]()
 _ELSEWHERE = pytest.StashKey[list[str]]()
 _TROUBLE = pytest.StashKey[str]()
@@ -66,6 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--shard", default="", metavar="I/N", help="only part I of N, split by a hash of the test's id")
     group.addoption("--unfinished", action="store_true", help="only what the run of --run-name has no verdict for")
     group.addoption("--run-name", default="", help="the run's folder (default: the time)")
+    group.addoption("--seed", default="", metavar="N", help="what is drawn at random hangs on it (default: a new one)")
     group.addoption("--out", default=str(paths.OUT), help="folder for runs (default: reports/out)")
 
 
@@ -83,18 +87,22 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         shard = Shard.parse(option.shard) if option.shard else None
+        drawn = seed.parse(getattr(config, "workerinput", {}).get("svmconf_seed") or option.seed)
     except SvmconfError as error:
         raise pytest.UsageError(str(error)) from error
     folder = Path(option.out).resolve() / name
     if option.replay:
         try:
-            config.stash[_RUN] = replay.of(Path(option.replay), option.hypervisor, folder)
+            config.stash[_RUN] = recorded = replay.of(Path(option.replay), option.hypervisor, folder)
+            drawn = recorded.seed if recorded.seed is not None else drawn
         except SvmconfError as error:
             raise pytest.UsageError(str(error)) from error
     else:
         config.stash[_RUN] = Run(
             option.engine, option.cpu, option.hypervisor, option.defect, folder, shard, option.stress
         )
+    config.stash[_SEED] = drawn
+    config.pluginmanager.register(seed.Seeding(drawn), "svmconf-seeding")
     if config.getoption("numprocesses", None):
         # In a worker these would be internal errors; here they are one line.
         try:
@@ -109,8 +117,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of xdist the run's name."""
+    """Tell a worker of xdist the run's name, and its seed."""
     node.workerinput["svmconf_run"] = node.config.stash[_RUN].folder.name
+    node.workerinput["svmconf_seed"] = str(node.config.stash[_SEED])
 
 
 # Crossing cases with settings
@@ -179,6 +188,7 @@ def _check(config: pytest.Config, items: list[pytest.Item]) -> None:
             if deviation.applies(name, engine.version, setting.cpu, setting.variant_name):
                 raises = EngineError if deviation.crashes else NotRun if deviation.unreached else AssertionError
                 item.add_marker(pytest.mark.xfail(raises=raises, strict=True, reason=str(deviation)))
+                item.stash.setdefault(_EXPECTED, str(deviation))
 
 
 def _of_suite(config: pytest.Config) -> list[str]:
@@ -218,7 +228,7 @@ def _header(config: pytest.Config) -> ledger.Header:
         guest=option.guest,
         stress=option.stress,
     )
-    return config.stash[_RUN].header().model_copy(update={"asked": asked})
+    return config.stash[_RUN].header().model_copy(update={"asked": asked, "seed": config.stash[_SEED]})
 
 
 # Running
@@ -317,7 +327,7 @@ def _applies(item: pytest.Item, setting: Setting, faults: tuple[Fault, ...]) -> 
     item.stash[_JUDGES] = [name for name, lack in lacks.items() if not lack]
     if not item.stash[_JUDGES]:
         if asked:
-            item.stash[_EVIDENCE] = asked[0].id
+            item.stash[_EVIDENCE], item.stash[_PROGRAM] = asked[0].id, asked[0].program
         names: dict[str, list[str]] = {}
         for name, lack in lacks.items():
             names.setdefault(lack, []).append(name)
@@ -332,6 +342,7 @@ def _words(record: Record) -> str:
 def _judged(item: pytest.Item, evidence: ledger.Evidence) -> ledger.Evidence:
     """Note what this case judges, and write it down."""
     item.stash[_EVIDENCE] = evidence.id
+    item.stash[_PROGRAM] = evidence.program
     return _written(item, evidence)
 
 
@@ -404,7 +415,10 @@ def _entry(
         reason=reason,
         started=call.start,
         seconds=call.duration,
-        evidence=item.stash.get(_EVIDENCE, ""),
+        expectation=item.stash.get(_EXPECTED, ""),
+        evidence=(evidence := item.stash.get(_EVIDENCE, "")),
+        program=item.stash.get(_PROGRAM, ""),
+        artefacts=run.artefacts(evidence) if evidence else [],
     )
 
 

@@ -104,6 +104,11 @@ class Replay(Run):
             self._entries.setdefault(entry.function, []).append(entry)
         self._by_case = {entry.case: entry for entry in recorded.entries}
 
+    @property
+    def seed(self) -> int | None:
+        """The recording's: a case that draws at random asks for what was recorded only if it draws the same."""
+        return self._recorded.header.seed
+
     @cached_property
     def engines(self) -> dict[str, Engine]:
         """The engines of the ledger, as recordings."""

@@ -30,6 +30,9 @@ STRESS = 2.0
 _BORN_WITHOUT = ("Opteron_G1", "athlon64_clawhammer")
 """AMD models that never had SVM: QEMU's, and Bochs'."""
 
+_OURS = ("lock", "evidence.json", "evidence.draft")
+"""Files beside those that a machine leaves."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -235,6 +238,12 @@ class Run:
             f"{engine.name} {cpu} program {name}",
             lambda id, folder: ledger.Evidence(id=id, seen=engine.execute(program, cpu, folder)),
         )
+
+    def artefacts(self, evidence: str) -> list[str]:
+        """The files that a machine left, by the id of its evidence: their paths in the run's folder."""
+        folder = self.folder / "machines" / evidence
+        left = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _OURS)
+        return [path.relative_to(self.folder).as_posix() for path in left]
 
     def _once(self, asked: str, name: str, make: Callable[[str, Path], ledger.Evidence]) -> ledger.Evidence:
         """What ``make`` brings back, made by whichever worker asks first. An engine that broke is asked again."""

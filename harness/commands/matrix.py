@@ -35,6 +35,7 @@ console = Console()
 @options.guest
 @options.stress
 @options.shard
+@options.seed
 @options.out
 @click.option(
     "--ledger", "ledgers", multiple=True, metavar="FILE", type=click.Path(exists=True, path_type=Path),

@@ -40,6 +40,7 @@ class Choice:
     workers: str = "auto"
     out: str = str(paths.OUT)
     shard: str = ""
+    seed: str = ""
     fetch: bool = False
     guest: str = ""
     stress: float = STRESS
@@ -56,6 +57,7 @@ class Choice:
 @options.guest
 @options.stress
 @options.shard
+@options.seed
 @options.out
 @click.option("--allure/--no-allure", "with_allure", default=True, help="Generate the Allure report.")
 def command(with_allure: bool, fetch: bool, stress: float, **chosen: str) -> None:
@@ -104,7 +106,7 @@ def _arguments(choice: Choice, out: Path, name: str) -> list[str]:
         *(str(paths.ROOT / "conformance"), f"--rootdir={paths.ROOT}", f"-c{paths.ROOT / 'pyproject.toml'}"),
         *("-qq", "--no-header", "--no-summary", "--tb=no", "-n", choice.workers, f"--engine={choice.engine}"),
         *(f"--cpu={choice.cpu}", f"--hypervisor={choice.hypervisor}", f"--defect={choice.defect}"),
-        *(f"--shard={choice.shard}", f"--out={out}", f"--run-name={name}"),
+        *(f"--shard={choice.shard}", f"--seed={choice.seed}", f"--out={out}", f"--run-name={name}"),
         *(f"--guest={choice.guest}", f"--stress={choice.stress}"),
         *(["-k", choice.expression] if choice.expression else []),
     ]
