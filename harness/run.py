@@ -227,7 +227,7 @@ class Run:
         return self._once(
             asked,
             f"{engine.name} {cpu} {boot.guest or manifest.name} {boot.name}",
-            lambda id, folder: ledger.Evidence(id=id, observation=_observed(engine, manifest, boot, cpu, folder)),
+            lambda id, folder: ledger.Evidence(id=id, observation=observed(engine, manifest, boot, cpu, folder)),
         )
 
     def execute(self, engine: Engine, name: str, program: Program, cpu: str) -> ledger.Evidence:
@@ -263,7 +263,7 @@ class Run:
         return evidence
 
 
-def _observed(engine: Engine, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
+def observed(engine: Engine, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
     """One boot; a Linux is booted without the hypervisor, too, to compare."""
     observation = engine.observe(manifest, boot, cpu, folder)
     if boot.linux is None or observation.ended.engine_at_fault:
