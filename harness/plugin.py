@@ -21,16 +21,17 @@ from typing import Any
 
 import pytest
 
-from harness import circumstances, ledger, paths, replay
+from harness import circumstances, ledger, paths, replay, seed
 from harness.boot import Fault
 from harness.cases import Absent, Boots, Executes, NotRun
 from harness.errors import EngineError, SvmconfError
+from harness.guests import files
 from harness.lab.seen import Seen
 from harness.machine.ending import How
 from harness.machine.process import die_with
 from harness.machine.records import Record
 from harness.observation import Observation
-from harness.run import Run, Setting
+from harness.run import STRESS, Run, Setting
 from harness.shard import Shard
 from harness.spec import catalogue, claims, expectations, processor
 
@@ -39,6 +40,9 @@ pytest.register_assert_rewrite("conformance")  # its helpers too, so that a fail
 _RUN = pytest.StashKey[Run]()
 _EVIDENCE = pytest.StashKey[str]()
 _JUDGES = pytest.StashKey[list[str]]()
+_PROGRAM = pytest.StashKey[str]()
+_EXPECTED = pytest.StashKey[str]()
+_SEED = pytest.StashKey[int]()
 _WRITTEN = pytest.StashKey[set[str]]()
 _ELSEWHERE = pytest.StashKey[list[str]]()
 _TROUBLE = pytest.StashKey[str]()
@@ -57,10 +61,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hypervisor", default="svmconf", help="a manifest: one of ours by name, or a path to a .toml file"
     )
     group.addoption("--defect", default="", help="build our hypervisor with this seeded defect")
+    group.addoption("--guest", default="", metavar="G", help="only cases that boot this guest")
+    group.addoption(
+        "--stress", type=float, default=STRESS, metavar="S", help=f"seconds a Linux guest is kept busy ({STRESS:g})"
+    )
     group.addoption("--replay", default="", metavar="LEDGER", help="judge what this ledger holds, without booting")
     group.addoption("--shard", default="", metavar="I/N", help="only part I of N, split by a hash of the test's id")
     group.addoption("--unfinished", action="store_true", help="only what the run of --run-name has no verdict for")
     group.addoption("--run-name", default="", help="the run's folder (default: the time)")
+    group.addoption("--seed", default="", metavar="N", help="what is drawn at random hangs on it (default: a new one)")
     group.addoption("--out", default=str(paths.OUT), help="folder for runs (default: reports/out)")
 
 
@@ -78,16 +87,22 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     try:
         shard = Shard.parse(option.shard) if option.shard else None
+        drawn = seed.parse(getattr(config, "workerinput", {}).get("svmconf_seed") or option.seed)
     except SvmconfError as error:
         raise pytest.UsageError(str(error)) from error
     folder = Path(option.out).resolve() / name
     if option.replay:
         try:
-            config.stash[_RUN] = replay.of(Path(option.replay), option.hypervisor, folder)
+            config.stash[_RUN] = recorded = replay.of(Path(option.replay), option.hypervisor, folder)
+            drawn = recorded.seed if recorded.seed is not None else drawn
         except SvmconfError as error:
             raise pytest.UsageError(str(error)) from error
     else:
-        config.stash[_RUN] = Run(option.engine, option.cpu, option.hypervisor, option.defect, folder, shard)
+        config.stash[_RUN] = Run(
+            option.engine, option.cpu, option.hypervisor, option.defect, folder, shard, option.stress
+        )
+    config.stash[_SEED] = drawn
+    config.pluginmanager.register(seed.Seeding(drawn), "svmconf-seeding")
     if config.getoption("numprocesses", None):
         # In a worker these would be internal errors; here they are one line.
         try:
@@ -102,8 +117,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of xdist the run's name."""
+    """Tell a worker of xdist the run's name, and its seed."""
     node.workerinput["svmconf_run"] = node.config.stash[_RUN].folder.name
+    node.workerinput["svmconf_seed"] = str(node.config.stash[_SEED])
 
 
 # Crossing cases with settings
@@ -129,6 +145,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Check every case, let ``-k`` and the like choose among them, and keep this shard's."""
     _check(config, items)
     yield
+    if guest := config.option.guest:
+        others = [item for item in items if not _boots_guest(item, guest)]
+        items[:] = [item for item in items if _boots_guest(item, guest)]
+        config.hook.pytest_deselected(items=others)
     if config.option.unfinished:
         done = ledger.done(config.stash[_RUN].folder)
         config.hook.pytest_deselected(items=[item for item in items if item.nodeid in done])
@@ -168,6 +188,7 @@ def _check(config: pytest.Config, items: list[pytest.Item]) -> None:
             if deviation.applies(name, engine.version, setting.cpu, setting.variant_name):
                 raises = EngineError if deviation.crashes else NotRun if deviation.unreached else AssertionError
                 item.add_marker(pytest.mark.xfail(raises=raises, strict=True, reason=str(deviation)))
+                item.stash.setdefault(_EXPECTED, str(deviation))
 
 
 def _of_suite(config: pytest.Config) -> list[str]:
@@ -204,8 +225,10 @@ def _header(config: pytest.Config) -> ledger.Header:
         keyword=option.keyword,
         marks=option.markexpr,
         shard=option.shard,
+        guest=option.guest,
+        stress=option.stress,
     )
-    return config.stash[_RUN].header().model_copy(update={"asked": asked})
+    return config.stash[_RUN].header().model_copy(update={"asked": asked, "seed": config.stash[_SEED]})
 
 
 # Running
@@ -217,15 +240,17 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     setting = _possible(request)
     boots = setting.what
     assert isinstance(boots, Boots)
-    boot = boots.variants[setting.variant]
     run = request.config.stash[_RUN]
+    boot = run.choose(boots.variants[setting.variant])
     manifest = run.manifest
-    if boot.guest is not None and boot.guest not in manifest.guests:
+    if not manifest.offers(boot):
         if boot.any_guest:
             boot = boot.model_copy(update={"guest": None, "count": None})
         else:
             pytest.skip(f"the manifest of {manifest.name} offers no guest {boot.guest!r}")
     engine = run.engines[setting.engine]
+    if boot.linux is not None and (lack := files.missing(boot.linux)):
+        pytest.skip(lack)
     if lack := engine.lacks(boot):
         pytest.skip(f"{engine.name} {lack}")
     _applies(request.node, setting, boot.faults)
@@ -302,7 +327,7 @@ def _applies(item: pytest.Item, setting: Setting, faults: tuple[Fault, ...]) -> 
     item.stash[_JUDGES] = [name for name, lack in lacks.items() if not lack]
     if not item.stash[_JUDGES]:
         if asked:
-            item.stash[_EVIDENCE] = asked[0].id
+            item.stash[_EVIDENCE], item.stash[_PROGRAM] = asked[0].id, asked[0].program
         names: dict[str, list[str]] = {}
         for name, lack in lacks.items():
             names.setdefault(lack, []).append(name)
@@ -317,6 +342,7 @@ def _words(record: Record) -> str:
 def _judged(item: pytest.Item, evidence: ledger.Evidence) -> ledger.Evidence:
     """Note what this case judges, and write it down."""
     item.stash[_EVIDENCE] = evidence.id
+    item.stash[_PROGRAM] = evidence.program
     return _written(item, evidence)
 
 
@@ -389,7 +415,10 @@ def _entry(
         reason=reason,
         started=call.start,
         seconds=call.duration,
-        evidence=item.stash.get(_EVIDENCE, ""),
+        expectation=item.stash.get(_EXPECTED, ""),
+        evidence=(evidence := item.stash.get(_EVIDENCE, "")),
+        program=item.stash.get(_PROGRAM, ""),
+        artefacts=run.artefacts(evidence) if evidence else [],
     )
 
 
@@ -448,6 +477,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _setting(item: pytest.Item) -> Setting | None:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     return next((value for value in parameters.values() if isinstance(value, Setting)), None)
+
+
+def _boots_guest(item: pytest.Item, guest: str) -> bool:
+    setting = _setting(item)
+    if setting is None or not isinstance(setting.what, Boots):
+        return False
+    return setting.what.variants[setting.variant].guest == guest
 
 
 def _writer(config: pytest.Config) -> ledger.Writer:

@@ -16,12 +16,13 @@ from harness.boot import Boot
 from harness.cases import Boots, Executes, NotRun
 from harness.engines.base import Console, CpuModel, Engine
 from harness.errors import EngineError, SvmconfError
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
 from harness.lab.payload import Left, Payload
 from harness.lab.program import Program
 from harness.ledger import EngineLine, Entry, Evidence, Ledger
-from harness.observation import Observation
-from harness.run import Run, Setting
+from harness.observation import Alone, Observation
+from harness.run import STRESS, Run, Setting
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Recorded:
     def close(self) -> None:
         """Nothing runs."""
 
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """It cannot; raises :class:`EngineError`."""
+        raise EngineError(f"{self.name} is a recording: it boots nothing")
+
     def cpu_models(self) -> dict[str, CpuModel]:
         """Those that cases ran on."""
         return self.line.models
@@ -97,12 +102,18 @@ class Replay(Run):
     """A :class:`Run` whose engines are recordings."""
 
     def __init__(self, recorded: Ledger, hypervisor: str, folder: Path) -> None:
-        super().__init__("", "", hypervisor, "", folder)
+        asked = recorded.header.asked
+        super().__init__("", "", hypervisor, "", folder, stress=asked.stress if asked else STRESS)
         self._recorded = recorded
         self._entries: dict[str, list[Entry]] = {}
         for entry in recorded.entries:
             self._entries.setdefault(entry.function, []).append(entry)
         self._by_case = {entry.case: entry for entry in recorded.entries}
+
+    @property
+    def seed(self) -> int | None:
+        """The recording's: a case that draws at random asks for what was recorded only if it draws the same."""
+        return self._recorded.header.seed
 
     @cached_property
     def engines(self) -> dict[str, Engine]:

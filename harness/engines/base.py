@@ -9,9 +9,10 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from harness.boot import Boot
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
 from harness.lab.payload import Left, Payload
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 
 class CpuModel(BaseModel):
@@ -85,6 +86,9 @@ class Engine(Protocol):
 
     def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
         """Boot a hypervisor and bring back all that was seen. Files go to ``folder``; nothing outlives the call."""
+
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """Boot a Linux without a hypervisor; raise :class:`harness.errors.EngineError` where that cannot be done."""
 
     @property
     def room(self) -> int:

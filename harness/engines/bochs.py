@@ -23,6 +23,7 @@ from harness.engines.base import Console, CpuModel
 from harness.engines.collect import carry_out, observe
 from harness.engines.store.process import run
 from harness.errors import EngineError, SvmconfError
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
 from harness.lab.payload import MEMORY, Left, Payload
 from harness.machine.base import Point
@@ -33,7 +34,7 @@ from harness.machine.bochs.rom import Preset, rom
 from harness.machine.handoff import multiboot1
 from harness.machine.image import Image
 from harness.msr import Msr, VmCr
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
 _PROCESSORS = TypeAdapter(dict[str, Processor])
@@ -78,8 +79,8 @@ class Bochs:
         return ("athlon64_clawhammer",)
 
     def lacks(self, boot: Boot) -> str:
-        """It can watch a page, and inject any fault."""
-        return ""
+        """It can watch a page, and inject any fault. Boot modules are not handed over."""
+        return "hands no boot modules over: QEMU and KVM inside TCG do" if boot.linux else ""
 
     def close(self) -> None:
         """Nothing runs between boots."""
@@ -163,6 +164,10 @@ class Bochs:
             seen = observe(machine, image, manifest, lies, Point.HARDWARE)
         told = {"engine": self.name, "engine_version": self.version, "cpu": cpu, "boot": boot, "arranged": real}
         return seen.model_copy(update=told)
+
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """It cannot."""
+        raise SvmconfError(f"{self.name} boots no Linux without a hypervisor yet", "--engine qemu-10.0")
 
     @property
     def room(self) -> int:

@@ -13,6 +13,7 @@ from harness.hypervisors.manifest import Manifest
 from harness.lab import wire
 from harness.lab.payload import RESULTS, STEP_CODE, Left, Payload
 from harness.machine.base import Machine, Memory, Point, Stop
+from harness.machine.constants import Constants
 from harness.machine.ending import Ending, How
 from harness.machine.image import Image
 from harness.machine.pagewalk import Reach, merged, reach
@@ -49,7 +50,13 @@ class _Final:
 def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, breakpoints: Point) -> Observation:
     """Run a hypervisor to its end, watching. Engine, version and CPU are for the engine to fill in."""
     final = _Final(machine)
-    tracer = Tracer(machine.debugger, image, machine.ram, boot, final.take_at_exit, machine.registers, breakpoints)
+    constants = Constants(image, machine.ram)
+
+    def at_first_vmrun() -> Registers:
+        constants.first(machine.ram.read(tracer.last_vmcb, 0x1000) if tracer.last_vmcb is not None else None)
+        return machine.registers()
+
+    tracer = Tracer(machine.debugger, image, machine.ram, boot, final.take_at_exit, at_first_vmrun, breakpoints)
     tracer.arm()
 
     def shown() -> str | None:
@@ -91,6 +98,7 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
         final=final.registers,
         host=tracer.host,
         vmcb=vmcb,
+        constants=constants.last(),
         mappings=mappings,
         tables=reached.tables,
         witness=_witness(machine, reached) if manifest.guests else {},

@@ -8,6 +8,7 @@ observation.
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,18 +20,22 @@ from harness.engines.base import Console, CpuModel
 from harness.engines.collect import carry_out, observe
 from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
+from harness.guests.files import modules
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
 from harness.lab.payload import MEMORY, RESULTS, STEP_CODE, Left, Payload
 from harness.machine.base import Point
+from harness.machine.bzimage import bare
 from harness.machine.handoff import multiboot1
 from harness.machine.image import Image
 from harness.machine.l1 import attribution
 from harness.machine.l1.host import Host
 from harness.machine.l1.linux import linux
 from harness.machine.l1.machine import L1Machine
+from harness.machine.l1.snapshot import System
 from harness.machine.l1.wire import CpuidChange, Job
 from harness.msr import Msr, VmCr
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
 _SLOWER = 3
@@ -134,15 +139,16 @@ class KvmInTcg:
         """Boot a hypervisor and bring back all that was seen."""
         image = Image.load(manifest.image)
         model = self.cpu(cpu)
+        memory = manifest.memory_for(boot)
         cpuid, msrs, real = arrange(boot.faults)
         lies = boot.model_copy(update={"faults": tuple(fault for fault in boot.faults if fault not in real)})
         job = Job(
-            memory=manifest.memory,
-            handoff=multiboot1(image, manifest.command_line(boot), manifest.memory),
+            memory=memory,
+            handoff=multiboot1(image, manifest.command_line(boot), memory, modules(boot.linux)),
             debug=True,
             serial=True,
             trace=True,
-            seconds=_SLOWER * (boot.seconds or manifest.seconds),
+            seconds=_SLOWER * manifest.seconds_for(boot),
             cpuid=(*_changes(model), *cpuid),
             msrs=msrs,
         )
@@ -151,12 +157,28 @@ class KvmInTcg:
             _note(machine, folder)
             return observe(machine, image, manifest, lies, Point.SOFTWARE)
 
-        seen, machine = self._host(cpu, manifest.memory).run(job, watch)
+        seen, machine = self._host(cpu, memory).run(job, watch)
         trace = attribution.of_events(seen.trace, machine.trace)
         layers = self._layers([event.answered_by for event in trace])
         return seen.model_copy(
             update=self._who(cpu) | {"boot": boot, "arranged": real, "trace": trace, "layers": layers}
         )
+
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """Boot it as L2, without a hypervisor of its own."""
+        job = Job(
+            memory=linux.memory,
+            handoff=bare(modules(linux), linux.memory),
+            serial=True,
+            seconds=_SLOWER * seconds,
+            cpuid=_changes(self.cpu(cpu)),
+        )
+
+        def watch(machine: L1Machine) -> Alone:
+            ended = machine.run(lambda stop: None)
+            return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
+
+        return self._host(cpu, linux.memory).run(job, watch)[0]
 
     @property
     def room(self) -> int:
@@ -193,12 +215,21 @@ class KvmInTcg:
         """It has none."""
         raise SvmconfError(f"{self.name} has no live console", "svmconf shell --engine qemu-10.0")
 
+    def system(self, cpu: str = _MODEL, memory: int = MEMORY) -> System:
+        """L1, for machines of that processor and with so many MiB."""
+        model, size = self._l0(cpu, memory)
+        return linux(self._kernel, self._qemu, model, build.vmm(), memory=size)
+
     def _host(self, cpu: str = _MODEL, memory: int = MEMORY) -> Host:
-        """The L1 for machines of that processor and size; it runs from its first machine on."""
-        what = _L0_MODELS[cpu.partition(",")[0]], max(_L1_MEMORY, memory + _L1_OWN)
+        """The L1 for such machines; it runs from its first machine on."""
+        what = self._l0(cpu, memory)
         if what not in self._hosts:
-            self._hosts[what] = Host(linux(self._kernel, self._qemu, what[0], build.vmm(), memory=what[1]))
+            self._hosts[what] = Host(self.system(cpu, memory))
         return self._hosts[what]
+
+    @staticmethod
+    def _l0(cpu: str, memory: int) -> tuple[str, int]:
+        return _L0_MODELS[cpu.partition(",")[0]], max(_L1_MEMORY, memory + _L1_OWN)
 
     def _who(self, cpu: str) -> dict[str, object]:
         return {"engine": self.name, "engine_version": self.version, "cpu": cpu}

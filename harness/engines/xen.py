@@ -15,6 +15,7 @@ from harness.engines.base import Console, CpuModel
 from harness.engines.collect import carry_out, observe
 from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
 from harness.lab.payload import MEMORY, MOST, STEP_CODE, Left, Payload
 from harness.machine.base import Point
@@ -23,7 +24,7 @@ from harness.machine.image import Image
 from harness.machine.xen.dom0 import Domain
 from harness.machine.xen.layer import Layer, Refused
 from harness.machine.xen.machine import XenMachine
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 PROBE_IMAGE = paths.IMAGES / "probe.elf"
 _MODEL, _WITHOUT_NPT, _FOREIGN = "EPYC", "EPYC,-npt", "GenuineIntel"
@@ -63,8 +64,8 @@ class Xen:
         return (_FOREIGN,)
 
     def lacks(self, boot: Boot) -> str:
-        """L0's debugger sees and changes everything."""
-        return ""
+        """L0's debugger sees and changes everything. Boot modules are not handed over."""
+        return "hands no boot modules over: QEMU and KVM inside TCG do" if boot.linux else ""
 
     def close(self) -> None:
         """Nothing runs between boots."""
@@ -131,6 +132,10 @@ class Xen:
         with self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder) as machine:
             seen = observe(machine, image, manifest, boot, Point.HARDWARE)
         return seen.model_copy(update=self._who(cpu))
+
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """It cannot."""
+        raise SvmconfError(f"{self.name} boots no Linux without a hypervisor yet", "--engine qemu-10.0")
 
     @property
     def room(self) -> int:

@@ -20,6 +20,7 @@ IGNORED: dict[str, tuple[str, ...]] = {
     "SVM-15.5.1-C-028": ("es.base", "cs.base", "ss.base", "ds.base", "gdtr.base", "idtr.base"),
     "SVM-15.5.1-C-029": ("ssp", "isst_addr"),
     "SVM-15.5.1-032": ("rip",),
+    "SVM-15.5.1-054": ("rip",),
     "SVM-15.5.1-023": ("gdtr.limit", "idtr.limit"),
     "SVM-15.5.1-039": ("cs.limit", "ss.limit", "ds.limit", "es.limit"),
     "SVM-15.5.1-040": ("ds.attrib", "es.attrib", "fs.attrib", "gs.attrib"),
@@ -39,8 +40,8 @@ _ATTRIBUTES = "VMRUN checks no attribute but L and D of CS; what the others do, 
 
 LEFT_OUT: dict[str, str] = {
     **dict.fromkeys(_ids("15.5.1", 14, 15, 49), _STATE),
-    **dict.fromkeys(_ids("15.5.1", 19, 22, 24, 25, 26, 27, 33), _RUNNING),
-    **dict.fromkeys(_ids("15.5.1", 38, 41), _ATTRIBUTES),
+    **dict.fromkeys(_ids("15.5.1", 19, 22, 24, 25, 26, 27, 33, 53), _RUNNING),
+    **dict.fromkeys(_ids("15.5.1", 38, 41, 55, 56, 57, 58), _ATTRIBUTES),
     "SVM-15.5.1-C-030": "it allows both: what stands behind a set clean bit makes the verdict 'undefined'",
     **dict.fromkeys(_ids("15.5.1-C", 32, 33), _RUNNING),
     "SVM-15.5.1-C-038": "guests with encrypted state are outside of the model",

@@ -16,6 +16,7 @@ mod paging;
 mod refused;
 mod run;
 mod setup;
+mod vcpu;
 mod world;
 
 use runtime::{Boot, Outcome, Record, descriptors, exit, log};
