@@ -65,18 +65,20 @@ pub fn assemble_with(source: &Path, format: Format, include: &[&Path], defines: 
 }
 
 /// How an image differs from the common one.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Image {
     /// Let CPL 3 reach all of the identity map. The probe wants that, the hypervisor must not.
     pub user_pages: bool,
+    /// A linker script in place of the common one.
+    pub script: Option<PathBuf>,
 }
 
 /// Tells Cargo how to link the binaries of this package as an image that boots.
 ///
 /// Call it from the build script of a package that depends on `svmconf-runtime`; `objects` are further objects to link.
 pub fn link_image(image: Image, objects: &[PathBuf]) {
-    let script = runtime_metadata("SCRIPT");
-    println!("cargo::rerun-if-changed={script}");
+    let script = image.script.unwrap_or_else(|| runtime_metadata("SCRIPT").into());
+    println!("cargo::rerun-if-changed={}", script.display());
     // -static and -no-pie: nobody is there to relocate the image. Not -n: it would unalign the segments.
     for flag in ["-nostartfiles", "-nostdlib", "-static", "-no-pie"] {
         link_arg(flag);
@@ -84,7 +86,7 @@ pub fn link_image(image: Image, objects: &[PathBuf]) {
     link_arg("-Wl,-zmax-page-size=0x1000");
     link_arg("-Wl,--build-id=none");
     link_arg(&format!("-Wl,--defsym=boot_user_pages={}", u8::from(image.user_pages)));
-    link_arg(&format!("-Wl,-T,{script}"));
+    link_arg(&format!("-Wl,-T,{}", script.display()));
     for object in runtime_metadata("OBJECTS").split(':') {
         link_arg(object);
     }

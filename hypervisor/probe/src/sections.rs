@@ -1,63 +1,33 @@
 //! The two sections that the harness finds by name in the image.
 
-use core::cell::UnsafeCell;
 use core::hint::black_box;
 
-use probe_format::{HEADER_SIZE, RESULT_SIZE, SECTION_SIZE, StepResult, empty};
+use probe_format::{EMPTY, HEADER_SIZE, MAX_SIZE};
 
 #[repr(C, align(4096))]
-struct Section(UnsafeCell<[u8; SECTION_SIZE]>);
+struct Section([u8; HEADER_SIZE]);
 
-// SAFETY: one processor and no interrupts. The program is only read; the results are only written, by the one `Results`.
-unsafe impl Sync for Section {}
-
-/// Overwritten in a copy of the image before it boots.
+/// The last thing in the file. A copy of the image has another batch here, of another length.
 #[used]
 #[unsafe(link_section = ".svmconf.program")]
-static PROGRAM: Section = Section(UnsafeCell::new(empty()));
+static PROGRAM: Section = Section(EMPTY);
 
-/// Read in the machine's RAM after the end.
-#[used]
-#[unsafe(link_section = ".svmconf.results")]
-static RESULTS: Section = Section(UnsafeCell::new([0; SECTION_SIZE]));
-
-/// The program's bytes, as they are in the loaded image and not as they were compiled.
-pub fn program() -> &'static [u8] {
-    // SAFETY: the section is initialised when the image is loaded, and nobody writes to it.
-    unsafe { &*black_box(PROGRAM.0.get()) }
+unsafe extern "C" {
+    // image.ld; the results have no object of their own, because 24 MiB are nothing to compile.
+    #[link_name = "svmconf_results"]
+    static RESULTS: u8;
+    #[link_name = "svmconf_results_end"]
+    static RESULTS_END: u8;
 }
 
-/// The results under construction.
-pub struct Results {
-    at: *mut u8,
-    pushed: usize,
+/// The batch, as it is in the loaded image and not as it was compiled; and the memory behind it that a larger one has.
+pub fn batch() -> &'static [u8] {
+    // SAFETY: image.ld keeps this much memory behind the section free of anything that is written.
+    unsafe { core::slice::from_raw_parts(black_box(&raw const PROGRAM).cast(), MAX_SIZE) }
 }
 
-impl Results {
-    /// The section, empty. To be called once.
-    pub fn take() -> Self {
-        Self {
-            at: RESULTS.0.get().cast(),
-            pushed: 0,
-        }
-    }
-
-    /// Writes the header.
-    pub fn set_header(&mut self, header: [u32; 4]) {
-        // SAFETY: the section begins on a page and is longer than the header. Volatile, because a step may hang and the
-        // reader is outside.
-        unsafe { self.at.cast::<[u32; 4]>().write_volatile(header) }
-    }
-
-    /// Appends a step's result.
-    pub fn push(&mut self, result: StepResult) {
-        let offset = HEADER_SIZE + RESULT_SIZE * self.pushed;
-        assert!(
-            offset + RESULT_SIZE <= SECTION_SIZE,
-            "a program with too many steps was let through"
-        );
-        // SAFETY: the assertion keeps the write in the section, and header and results have sizes that keep it aligned.
-        unsafe { self.at.add(offset).cast::<StepResult>().write_volatile(result) }
-        self.pushed += 1;
-    }
+/// Where the results go, and how many bytes there are.
+pub fn results() -> (*mut u8, usize) {
+    let (start, end) = (&raw const RESULTS, &raw const RESULTS_END);
+    (start.cast_mut(), end as usize - start as usize)
 }

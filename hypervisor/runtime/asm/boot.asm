@@ -24,14 +24,16 @@ BOOT_STACK_SIZE         equ 64 * 1024
 MAPPED_GIB              equ 4
 EXIT_NO_LONG_MODE       equ 41h         ; docs/protocol.md: the outcome `panic`
 
-extern rust_start, image_start, image_data_end, image_end
+extern rust_start, image_start, image_data_end
 extern boot_user_pages                  ; absolute symbol, 0 or 1, set by the link line
+; Absolute symbols of the linker script: to where the loader shall clear memory (0: nowhere), and what is cleared here.
+extern image_bss_end, image_clear_start, image_clear_dwords
 global boot_entry
 
 section .boot.headers progbits alloc noexec nowrite align=8
 multiboot1:
         dd MULTIBOOT1_MAGIC, MULTIBOOT1_FLAGS, -(MULTIBOOT1_MAGIC + MULTIBOOT1_FLAGS)
-        dd multiboot1, image_start, image_data_end, image_end, boot_entry
+        dd multiboot1, image_start, image_data_end, image_bss_end, boot_entry
 align 8, db 0
 multiboot2:
         dd MULTIBOOT2_MAGIC, MULTIBOOT2_I386, .end - multiboot2
@@ -70,9 +72,13 @@ bits 32
 boot_entry:
         cli
         cld
-        mov     esp, boot_stack_top
         mov     ebp, eax                ; the magic
+        xor     eax, eax
+        mov     edi, image_clear_start
+        mov     ecx, image_clear_dwords
+        rep stosd
         mov     edi, ebx                ; the information; both survive until rust_start
+        mov     esp, boot_stack_top
 
         call    extended_features       ; EDX = Fn8000_0001_EDX, 0 if there is none
         test    edx, CPUID_LONG_MODE

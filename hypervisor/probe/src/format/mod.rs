@@ -1,13 +1,26 @@
-//! What the probe and the harness exchange: docs/protocol.md, "The probe".
+//! What the probe and the harness exchange: docs/protocol.md, "The probe". Nothing here touches the machine.
 
 #![cfg_attr(not(test), no_std)]
 #![warn(missing_docs)]
 
+mod bad;
+mod batch;
+mod bytes;
+mod changes;
+mod memory;
 mod program;
+mod recorder;
 mod results;
+mod step;
 
-pub use program::{BadProgram, MAX_CODE, Program, Region, SCRATCH, SECTION_SIZE, Step, empty};
-pub use results::{HEADER_SIZE, NO_FAULT, RESULT_SIZE, StepResult, header};
+pub use bad::{Bad, Why};
+pub use batch::{Batch, EMPTY, HEADER_SIZE, MAX_SIZE};
+pub use changes::changes;
+pub use memory::{HIGH_SCRATCH, LOW_SCRATCH, MAX_WATCHED, RAM_SIZE, Region, Watch};
+pub use program::Program;
+pub use recorder::{Full, Recorder};
+pub use results::{NO_FAULT, StepHead};
+pub use step::{MAX_CODE, Mode, REGISTERS, RSP, Step, XMM_SIZE};
 
-/// How many general registers a step starts and ends with: RAX RBX RCX RDX RSI RDI R8 R9 R10 R11.
-pub const REGISTERS: usize = 10;
+#[cfg(test)]
+mod tests;
