@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from harness.lab.program import Program
 from harness.machine.ending import Ending
-from harness.machine.vmcb import Vmcb
+from harness.machine.vmcb import FIELDS, Vmcb
 
 _PAGE = 0x1000
 
@@ -81,8 +81,6 @@ class VmrunSeen:
 
     def changed(self) -> dict[str, tuple[int, int]]:
         """The fields of the VMCB that differ: before and after."""
-        from harness.machine.vmcb import FIELDS
-
         both = {name: (self.before[name], self.after[name]) for name in FIELDS}
         return {name: (old, new) for name, (old, new) in both.items() if old != new}
 
@@ -139,8 +137,7 @@ class Seen(BaseModel):
 
         Raises :class:`NeverEnded` when it did not come back, :class:`KeyError` for a step that is no VMRUN.
         """
-        places = [number for number, one in enumerate(self.program.steps) if one.vmcb is not None]
-        place = places[step] if isinstance(step, int) else self._place(step)
+        place = self._vmruns()[step] if isinstance(step, int) else self._place(step)
         one = self.program.steps[place]
         if one.vmcb is None:
             raise KeyError(f"step {step} is no VMRUN")
@@ -150,6 +147,8 @@ class Seen(BaseModel):
 
     def vmruns(self) -> Iterator[VmrunSeen]:
         """Every VMRUN of the program, in order; raise :class:`NeverEnded` at the one that did not come back."""
-        for number, one in enumerate(one for one in self.program.steps if one.vmcb is not None):
-            assert one.vmcb is not None
+        for number in range(len(self._vmruns())):
             yield self.vmrun(number)
+
+    def _vmruns(self) -> list[int]:
+        return [number for number, one in enumerate(self.program.steps) if one.vmcb is not None]
