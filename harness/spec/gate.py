@@ -39,7 +39,11 @@ _NAMES = {
         **{23: "HOST_MCE_OVERRIDE", 24: "TlbiCtl", 25: "VNMI", 26: "IbsVirt", 27: "ExtLvtAvicAccessChg"},
         **{28: "NestedVirtVmcbAddrChk", 29: "BusLockThreshold", 30: "IdleHltIntercept"},
     },
-    "Fn8000_001F_EAX": {1: "SEV", 3: "SEV-ES", 4: "SEV-SNP"},
+    "Fn8000_001F_EAX": {
+        **{1: "SEV", 2: "VmPageFlush", 3: "SEV-ES", 4: "SEV-SNP", 11: "64BitHost", 12: "RestrictInject"},
+        **{13: "AlternateInject", 15: "PreventHostIbs", 16: "VTE", 19: "IbsVirtGuestCtl", 20: "PmcVirtGuestCtl"},
+        **{26: "SecureAvic", 27: "AllowedSevFeatures"},
+    },
     "Fn8000_0021_EAX": {9: "NoSmmCtlMSR", 24: "ERAPS"},
     "Fn8000_0022_EAX": {1: "LbrStack"},
 }
