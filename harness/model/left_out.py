@@ -58,6 +58,7 @@ LEFT_OUT: dict[str, str] = {
     **dict.fromkeys(_ids("15.8", 12, 13), "the bytes are those of the guest's memory, which a VMCB does not hold"),
     "SVM-15.10-016": _RUNNING,
     "SVM-15.10-020": "the segment of a string instruction is decoded, not judged",
+    "SVM-15.11-009": _RUNNING,
     **dict.fromkeys(_ids("15.20", 1, 13, 14, 15, 16, 17, 22, 23, 24, 25, 26, 27), _RUNNING),
     **dict.fromkeys(_ids("15.25.3", 3, 5), _RUNNING),
     **dict.fromkeys(_ids("15.25.4", 5, 6), _RUNNING),

@@ -32,6 +32,7 @@ _NAMES = {
     "Fn8000_0001_ECX": {2: "SVM", 3: "ExtApicSpace", 4: "AltMovCr8", 12: "SKINIT", 29: "MONITORX"},
     "Fn8000_0001_EDX": {20: "NX", 27: "RDTSCP", 29: "LM"},
     "Fn8000_0008_EBX": {3: "INVLPGB", 4: "RDPRU", 8: "MCOMMIT", 9: "WBNOINVD"},
+    "Fn8000_000A_ECX": {4: "PML", 6: "x2AVIC_EXT"},
     "Fn8000_000A_EDX": {
         **{0: "NP", 1: "LbrVirt", 2: "SVML", 3: "NRIPS", 4: "TscRateMsr", 5: "VmcbClean", 6: "FlushByAsid"},
         **{7: "DecodeAssists", 8: "PmcVirt", 10: "PauseFilter", 12: "PauseFilterThreshold", 13: "AVIC"},
