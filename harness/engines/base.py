@@ -93,6 +93,9 @@ class Engine(Protocol):
     def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
         """Let the probe execute a program."""
 
+    def dear(self, boot: Boot) -> str:
+        """Why this boot is left out of a run that does not ask for its guest by name; empty when it is not."""
+
     def close(self) -> None:
         """End whatever it keeps running between boots."""
 

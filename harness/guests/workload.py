@@ -16,7 +16,8 @@ mount -t tmpfs tmp /tmp
 
 say() { echo "@linux $*"; }
 now() { cut -d' ' -f1 /proc/uptime; }
-off() { # a machine without ACPI cannot be switched off, but reset
+off() { # when all has been sent (stty waits for that); a machine without ACPI cannot be switched off, but reset
+    stty -F /dev/console cs8
     [ -d /sys/firmware/acpi ] && poweroff -f
     reboot -f
 }

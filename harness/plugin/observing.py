@@ -39,6 +39,8 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
         pytest.skip(lack)
     if lack := engine.lacks(boot):
         pytest.skip(f"{engine.name} {lack}")
+    if (dear := engine.dear(boot)) and request.config.option.guest != boot.guest:
+        pytest.skip(f"{engine.name} {dear}: svmconf run --guest {boot.guest} --engine {engine.name}")
     _applies(request.node, setting, boot.faults)
     for outcome in boots.outcomes:
         if not manifest.knows(outcome):
