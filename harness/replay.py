@@ -65,6 +65,10 @@ class Recorded:
         """Nothing: what could not be observed has no evidence."""
         return ""
 
+    def dear(self, boot: Boot) -> str:
+        """Nothing boots."""
+        return ""
+
     def close(self) -> None:
         """Nothing runs."""
 

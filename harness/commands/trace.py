@@ -12,7 +12,10 @@ from rich.table import Table
 
 from harness.boot import Boot
 from harness.commands import options
+from harness.commands.run import bring
 from harness.errors import SvmconfError
+from harness.guests import files
+from harness.guests.linux import LINUX, Linux
 from harness.machine.image import Image
 from harness.model.explain.sources import first_cpu
 from harness.run import Run
@@ -81,16 +84,19 @@ def command(
     """
     run = Run(engine, cpu, hypervisor, defect, Path())
     try:
-        _trace(run, Boot(guest=guest, count=loops, seconds=seconds), limit, json_file, via)
+        boot = Boot(guest=guest, count=loops, seconds=seconds, linux=Linux() if guest == LINUX else None)
+        _trace(run, boot, limit, json_file, via)
     finally:
         run.close()
 
 
 def _trace(run: Run, boot: Boot, limit: int, json_file: TextIO | None, via: str) -> None:
     manifest = run.built_manifest()
-    if boot.guest is not None and boot.guest not in manifest.guests:
+    if not manifest.offers(boot):
         offered = ", ".join(manifest.guests) or "none by name"
         raise SvmconfError(f"{manifest.name} offers no guest {boot.guest!r}", f"it offers: {offered}")
+    if boot.linux is not None and files.missing(boot.linux):
+        bring(files.parts(boot.linux))
     chosen, model = run.engine, first_cpu(run)
     image = Image.load(manifest.image)
     printer = _Printer(image, limit, json_file)
@@ -137,7 +143,7 @@ def _summary(tally: Tally, ending: str, notes: list[str]) -> None:
         ran = "" if tally.instructions is None else f" among the {tally.instructions:,} instructions that it executed"
         click.echo(f"no VMRUN was executed{ran}")
     if tally.attempts:
-        notes.append(f"{tally.attempts:,} VMRUNs of guests were intercepted; they are not listed")
+        notes.append(f"{tally.attempts:,} VMRUNs that guests tried are not listed")
     for note in notes:
         click.echo(note)
     click.echo(f"the machine: {ending}")

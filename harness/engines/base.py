@@ -97,6 +97,9 @@ class Engine(Protocol):
     def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
         """Boot the probe with a payload, and bring back what it left (:mod:`harness.lab.run` makes sense of it)."""
 
+    def dear(self, boot: Boot) -> str:
+        """Why this boot is left out of a run that does not ask for its guest by name; empty when it is not."""
+
     def close(self) -> None:
         """End whatever it keeps running between boots."""
 

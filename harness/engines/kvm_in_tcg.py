@@ -98,10 +98,16 @@ class KvmInTcg:
         return (_FOREIGN,)
 
     def lacks(self, boot: Boot) -> str:
-        """It cannot watch a page."""
+        """It cannot watch a page. It has one processor."""
+        if boot.linux and boot.linux.processors > 1:
+            return "has one processor only"
         if boot.guard_hsave:
             return "cannot watch every access to a page: QEMU's TCG can (--engine qemu-10.0)"
         return ""
+
+    def dear(self, boot: Boot) -> str:
+        """A Linux."""
+        return "takes minutes to boot a Linux" if boot.linux else ""
 
     def close(self) -> None:
         """End the Linux that runs between boots."""

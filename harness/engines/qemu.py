@@ -110,6 +110,10 @@ class Qemu:
             return "cannot watch every access to a page: QEMU's TCG can (--engine tcg)"
         return ""
 
+    def dear(self, boot: Boot) -> str:
+        """No boot takes long."""
+        return ""
+
     def close(self) -> None:
         """Nothing runs between boots."""
 

@@ -67,6 +67,10 @@ class Xen:
         """L0's debugger sees and changes everything. Boot modules are not handed over."""
         return "hands no boot modules over: QEMU and KVM inside TCG do" if boot.linux else ""
 
+    def dear(self, boot: Boot) -> str:
+        """No boot takes long."""
+        return ""
+
     def close(self) -> None:
         """Nothing runs between boots."""
 

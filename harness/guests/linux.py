@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_COMMON = "console=ttyS0 panic=-1 rdinit=/init"
+_COMMON = "console=ttyS0,115200 panic=-1 rdinit=/init"
 _BOOT_SECONDS = 120
 
 LINUX = "linux"

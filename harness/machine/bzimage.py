@@ -35,8 +35,10 @@ def bare(modules: Sequence[Module], memory: int) -> Handoff:
     parameters[_HEADER:header_end] = image[_HEADER:header_end]
     (size,) = struct.unpack_from("<I", image, _INIT_SIZE)
     end = memory << 20
-    at = (end - len(initramfs.data)) // _INITRAMFS_ALIGNMENT * _INITRAMFS_ALIGNMENT
-    if at < MODULES_AT + size:
+    at = (
+        -(-(MODULES_AT + size) // _INITRAMFS_ALIGNMENT) * _INITRAMFS_ALIGNMENT
+    )  # behind where the kernel unpacks itself
+    if at + len(initramfs.data) > end:
         raise ImageError(f"a Linux of {size >> 20} MiB and its initramfs do not fit into {memory} MiB")
     parameters[_LOADER] = _UNKNOWN_LOADER
     struct.pack_into("<II", parameters, _RAMDISK, at, len(initramfs.data))

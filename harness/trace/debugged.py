@@ -29,7 +29,7 @@ def passages(seen: Observation) -> Iterator[Passage]:
             last=left.get(rax),
             after=after,
             came_back=after is not None,
-            registers={name: event.after[name] for name in ("rbx", "rcx", "rdx") if name in event.after},
+            registers=event.after,
         )
         if after is not None:
             left[rax] = after

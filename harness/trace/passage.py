@@ -8,18 +8,20 @@ cost it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harness.boot import Insn
+from harness.machine.registers import EFER_SVME
 from harness.machine.vmcb import Vmcb
 from harness.trace.stream import Event, Kind
 
+_PAGE = 0x1000
 _LENGTH = len(Insn.VMRUN.opcodes[0])
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Passage:
-    """One VMRUN and what came of it.
+    """One VMRUN and what came of it; whole when :class:`Pairing` hands it out.
 
     :param number: counted from 1, on all processors together.
     :param cpu: the processor.
@@ -30,7 +32,7 @@ class Passage:
     :param last: the same VMCB as it was left by the #VMEXIT before, if there was one: what differs is the hypervisor's.
     :param after: the VMCB at #VMEXIT; ``None`` also when there was none: VMRUN failed, or a guest runs to this day.
     :param came_back: whether there was a #VMEXIT.
-    :param registers: the guest's rbx, rcx and rdx at #VMEXIT, where known.
+    :param registers: at #VMEXIT, where known: rbx, rcx and rdx are the guest's, rax is the host's again.
     :param guest: instructions of the guest.
     :param host: instructions of the hypervisor until the next VMRUN; ``None`` after the last.
     """
@@ -54,11 +56,29 @@ class Passage:
         return self.behind - _LENGTH
 
 
-@dataclass
-class _Processor:
-    """What is under way on one processor: passages with the instruction count at their VMRUN, the latest last."""
+@dataclass(slots=True)
+class _Open:
+    """A passage under way, and the event of its VMRUN."""
 
-    open: list[tuple[Passage, int]] = field(default_factory=list)
+    passage: Passage
+    event: Event
+
+    def can_come_back(self, rax: int | None) -> bool:
+        """Whether this VMRUN ran a guest, if the instruction behind is executed now with this rAX.
+
+        A VMRUN that faults is skipped by some handlers. rAX is the one from then: the one before may be out of date.
+        """
+        if rax is None:
+            return True  # nothing is known of its circumstances
+        registers = self.event.registers
+        return bool(registers["efer"] & EFER_SVME) and not registers["cs"] & 3 and rax % _PAGE == 0
+
+
+@dataclass(slots=True)
+class _Processor:
+    """What is under way on one processor, the latest last, and the passage that came back last."""
+
+    open: list[_Open] = field(default_factory=list)
     ended: Passage | None = None
     ended_at: int = 0
 
@@ -66,8 +86,8 @@ class _Processor:
 class Pairing:
     """Makes passages of events, and notes what else they tell.
 
-    ``instructions`` are those begun by each processor so far; ``attempts`` are VMRUNs that a guest tried and that were
-    intercepted, which are no passages.
+    ``instructions`` are those begun by each processor so far; ``attempts`` are VMRUNs that a guest tried, which are no
+    passages.
     """
 
     def __init__(self) -> None:
@@ -93,15 +113,16 @@ class Pairing:
         for one in self._processors.values():
             if one.ended:
                 yield one.ended
-            yield from (passage for passage, _ in one.open)
+            yield from (under_way.passage for under_way in one.open)
 
     def _vmrun(self, one: _Processor, event: Event) -> Iterator[Passage]:
         if one.ended:
-            yield replace(one.ended, host=event.instructions - one.ended_at + 1)
+            one.ended.host = event.instructions - one.ended_at + 1
+            yield one.ended
             one.ended = None
-        failed = next((n for n, (other, _) in enumerate(one.open) if other.behind == event.behind), None)
+        failed = next((n for n, other in enumerate(one.open) if other.event.behind == event.behind), None)
         if failed is not None:  # it is executed again and never came back
-            yield from (passage for passage, _ in one.open[failed:])
+            yield from (other.passage for other in one.open[failed:])
             del one.open[failed:]
         self._count += 1
         rax = event.registers.get("rax")
@@ -114,31 +135,37 @@ class Pairing:
             before=Vmcb(event.vmcb) if event.vmcb else None,
             last=self._left.get(rax) if rax is not None else None,
         )
-        one.open.append((passage, event.instructions))
+        one.open.append(_Open(passage, event))
 
     def _vmexit(self, one: _Processor, event: Event) -> Iterator[Passage]:
-        while one.open and one.open[-1][0].behind != event.behind:
-            one.open.pop()  # what a guest tried
-            self.attempts += 1
-            self._count -= 1
+        while one.open and one.open[-1].event.behind != event.behind:
+            self._drop(one)
         if not one.open:
             return
-        passage, at_vmrun = one.open.pop()
-        yield from (other for other, _ in one.open)  # they were not under way: they failed
-        one.open.clear()
         rax = event.registers.get("rax")
-        after = Vmcb(event.vmcb) if event.vmcb else None
-        if rax is not None and after is not None:
-            self._left[rax] = after
-        same = rax == passage.rax  # else what was read at VMRUN was out of date
-        one.ended = replace(
-            passage,
-            rax=rax,
-            before=passage.before if same else None,
-            last=passage.last if same else None,
-            after=after,
-            came_back=True,
-            registers={name: value for name, value in event.registers.items() if name != "rax"},
-            guest=event.instructions - at_vmrun - 1,
-        )
-        one.ended_at = event.instructions
+        if not one.open[-1].can_come_back(rax):
+            if len(one.open) > 1:
+                self._drop(one)
+            else:
+                yield one.open.pop().passage
+            return
+        came_back = one.open.pop()
+        yield from (other.passage for other in one.open)  # they were not under way: they failed
+        one.open.clear()
+        passage = came_back.passage
+        if rax != passage.rax:  # what was read at VMRUN was out of date
+            passage.rax, passage.before, passage.last = rax, None, None
+        if event.vmcb:
+            passage.after = Vmcb(event.vmcb)
+            if rax is not None:
+                self._left[rax] = passage.after
+        passage.came_back = True
+        passage.registers = event.registers
+        passage.guest = event.instructions - came_back.event.instructions - 1
+        one.ended, one.ended_at = passage, event.instructions
+
+    def _drop(self, one: _Processor) -> None:
+        """The latest VMRUN was one that a guest tried."""
+        one.open.pop()
+        self.attempts += 1
+        self._count -= 1

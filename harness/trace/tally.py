@@ -96,7 +96,7 @@ class Tally:
     :param rows: by reason, in order of their first appearance.
     :param seconds: between the first VMRUN and the last event; 0 where time is not known.
     :param instructions: that all processors began, before the first VMRUN too; ``None`` where they are not counted.
-    :param attempts: VMRUNs that a guest tried and that were intercepted.
+    :param attempts: VMRUNs that a guest tried, which are none of the hypervisor's.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)

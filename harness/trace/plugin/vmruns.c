@@ -9,7 +9,8 @@
  *
  * How a #VMEXIT is seen: it resumes the host behind its VMRUN (APM vol. 2, 15.6). So an instruction that stands behind a
  * VMRUN, in memory as well as in linear addresses, and is executed after that VMRUN was, ends a guest. A VMRUN that
- * faults, and one that a guest tries and that is intercepted, have no such end; who reads the events pairs them.
+ * faults, and one that a guest tries and that is intercepted, have no such end, unless a handler skips it; who reads the
+ * events tells them apart.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,7 +23,7 @@
 
 EXPORT int qemu_plugin_version = API;
 
-enum { PAGE = 4096, WORDS = PAGE / 8, CPUS = 64, DEPTH = 8, COPIES = 64, CODE = 15 };
+enum { PAGE = 4096, WORDS = PAGE / 8, CPUS = 64, DEPTH = 8, COPIES = 64, CODE = 15, REGISTERS_TOLD = 6 };
 
 enum kind { VMRUN = 1, VMEXIT = 2, END = 3 };
 enum flag {
@@ -38,7 +39,7 @@ struct event {
     uint64_t nanoseconds;
     uint64_t instructions; /* that this processor began before this one */
     uint64_t rip;
-    uint64_t registers[4]; /* RAX, RBX, RCX, RDX */
+    uint64_t registers[REGISTERS_TOLD]; /* RAX, RBX, RCX, RDX, EFER, CS */
 };
 
 struct word {
@@ -76,7 +77,7 @@ static struct { struct event event; struct word words[WORDS]; } message;
 
 #if API >= 4
 static Counter counter;
-static struct handle *handles[4];
+static struct handle *handles[REGISTERS_TOLD];
 
 static void count(struct instruction *instruction)
 {
@@ -90,12 +91,12 @@ static uint64_t counted(unsigned cpu)
 
 static void find_registers(void)
 {
-    static const char *const names[] = {"rax", "rbx", "rcx", "rdx"};
+    static const char *const names[] = {"rax", "rbx", "rcx", "rdx", "efer", "cs"};
     Array *all = qemu_plugin_get_registers();
     const Description *known = (const Description *)all->data;
 
     for (unsigned i = 0; i < all->length; i++)
-        for (unsigned n = 0; n < 4; n++)
+        for (unsigned n = 0; n < REGISTERS_TOLD; n++)
             if (!strcmp(known[i].name, names[n]))
                 handles[n] = known[i].handle;
 }
@@ -134,9 +135,11 @@ static void find_registers(void)
 /* What an instruction of the same block has just put into a register may be missing: it is not brought up to date. */
 static bool read_register(unsigned cpu, unsigned number, Bytes *into)
 {
+    static const int numbers[] = {0, 1, 2, 3, 32, 18}; /* as GDB counts them in QEMU's target description */
+
     if (!qemu_get_cpu || !x86_cpu_gdb_read_register)
         return false;
-    x86_cpu_gdb_read_register(qemu_get_cpu(cpu), into, number);
+    x86_cpu_gdb_read_register(qemu_get_cpu(cpu), into, numbers[number]);
     return true;
 }
 
@@ -156,7 +159,7 @@ static bool read_registers(unsigned cpu, uint64_t *into)
 
     if (!bytes)
         bytes = g_byte_array_new();
-    for (unsigned n = 0; n < 4; n++) {
+    for (unsigned n = 0; n < REGISTERS_TOLD; n++) {
         g_byte_array_set_size(bytes, 0);
         if (!read_register(cpu, n, bytes) || bytes->length > sizeof *into)
             return false;

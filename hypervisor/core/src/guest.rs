@@ -13,8 +13,8 @@ use svm::vmcb::{EventInjection, TlbControl};
 
 use crate::exits::io::Serial;
 use crate::exits::{Next, cpuid};
+use crate::guests::Image;
 use crate::memory::{GuestMemory, Pages};
-use crate::options::Options;
 use crate::paging::{self, Paging};
 use crate::setup;
 use crate::vcpu::Vcpu;
@@ -59,15 +59,14 @@ impl Guest {
         mut memory: GuestMemory,
         paging: Paging,
         features: SvmFeatures,
-        options: &Options,
+        image: &Image,
+        count: u64,
     ) -> Self {
         const COUNT: GuestPhys = GuestPhys(0x600);
         let entry = GuestPhys(setup::ENTRY.into());
+        memory.write(entry, image.bytes).expect("the built-in guests fit");
         memory
-            .write(entry, options.guest.bytes)
-            .expect("the built-in guests fit");
-        memory
-            .write(COUNT, &options.count.to_le_bytes())
+            .write(COUNT, &count.to_le_bytes())
             .expect("the count is in the first page");
         Self {
             vcpu: Vcpu {

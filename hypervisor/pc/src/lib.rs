@@ -6,6 +6,8 @@
 #![cfg_attr(not(test), no_std)]
 #![warn(missing_docs)]
 
+pub mod acpi;
 pub mod bzimage;
 pub mod memory;
+pub mod mmio;
 pub mod policy;
