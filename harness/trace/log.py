@@ -9,7 +9,7 @@ from harness.machine.image import Image
 from harness.machine.vmcb import FIELDS, Vmcb
 from harness.model import exits
 from harness.trace.passage import Passage
-from harness.trace.tally import NO_EXIT, Spread, Tally, reason
+from harness.trace.tally import NO_EXIT, Row, Spread, Tally, reason
 
 _WORD = 8
 _INDENT = " " * 8
@@ -90,7 +90,7 @@ def what(passage: Passage) -> str:
 
 
 HEADINGS = ("reason", "exits", "share", "per second", "guest min", "median", "p99", "host min", "median", "p99")
-"""Of :func:`table`; only the first four where instructions are not counted."""
+"""Of :func:`table`; only the first three where nothing is counted."""
 
 
 def table(tally: Tally) -> list[tuple[str, ...]]:
@@ -100,11 +100,14 @@ def table(tally: Tally) -> list[tuple[str, ...]]:
             name,
             f"{row.exits:,}",
             f"{row.exits / tally.vmruns:.1%}",
-            f"{row.exits / tally.seconds:,.0f}" if tally.seconds and name != NO_EXIT else "",
-            *(() if tally.instructions is None else (*_spread(row.guest), *_spread(row.host))),
+            *(() if tally.instructions is None else (_rate(name, row, tally), *_spread(row.guest), *_spread(row.host))),
         )
         for name, row in sorted(tally.rows.items(), key=lambda item: -item[1].exits)
     ]
+
+
+def _rate(name: str, row: Row, tally: Tally) -> str:
+    return f"{row.exits / tally.seconds:,.0f}" if tally.seconds and name != NO_EXIT else ""
 
 
 def _spread(spread: Spread | None) -> tuple[str, str, str]:
