@@ -94,6 +94,7 @@ def test_a_bare_loop_takes_what_it_has(counted: Counting, probe: Callable[..., M
     assert (row.guest, row.host) == (Spread(1, 1, 1), Spread(3, 3, 3))
     assert [one.number for one in passages] == list(range(1, _ROUNDS + 1))
     assert {one.rax for one in passages} == {_VMCB} and passages[-1].host is None
+    assert passages[0].registers["efer"] == _EFER | EFER_SVME and passages[0].registers["cs"] & 3 == 0
 
 
 def test_string_instructions_do_not_hide_what_follows(counted: Counting, probe: Callable[..., Manifest]) -> None:
