@@ -33,6 +33,7 @@ _COMMANDS = {
     "coverage": "tell how much of the manual the suite covers",
     "expectations": "check the known deviations of engines, or rewrite them from a ledger",
     "lab": "build a VMCB, run it, look, change a bit: by hand or by a script",
+    "campaign": "run generated guests on several engines and in the model, and shrink what disagrees",
     "bench": "measure what the harness adds, VMRUN round trips, instructions per exit",
 }
 

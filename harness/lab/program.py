@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -100,13 +99,6 @@ class Step(BaseModel):
         if self.xmm is not None and len(self.xmm) != 16:
             raise ValueError(f"there are 16 XMM registers, not {len(self.xmm)}")
         return self
-
-    @cached_property
-    def encoded(self) -> bytes:
-        """The bytes for the probe."""
-        from harness.lab import wire
-
-        return wire.step(self)
 
 
 class Program(BaseModel):

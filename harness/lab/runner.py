@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from harness.errors import EngineError
 from harness.lab import wire
 from harness.lab.payload import Left, Payload
 from harness.lab.program import Program
@@ -91,7 +90,6 @@ def run_all(
     """Let the probe execute many programs, as many as possible in each boot, and tell of each in order.
 
     Their ``faults`` are not seeded: such a program needs a boot of its own. ``tick`` is told how many more are done.
-    Raises :class:`EngineError` when the engine does not even start the first program.
     """
     with tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
         for start, chunk in _chunks(programs, engine.room):
@@ -103,12 +101,15 @@ def run_all(
 def _chunks(programs: Sequence[Program], room: int) -> Iterator[tuple[int, tuple[Program, ...]]]:
     """Programs that fit into one boot, and the number of the first."""
     start = size = 0
+    held: set[bytes] = set()  # what several of them hold takes room once
     for number, program in enumerate(programs):
-        length = 64 + sum(24 + len(content) for content in program.regions.values()) + 16 * len(program.watches)
-        length += sum(len(step.encoded) for step in program.steps)
+        new = {content for content in program.regions.values() if content not in held}
+        length = wire.length(program) + sum(map(len, new))
         if number > start and (size + length > room or number - start >= _MOST_PROGRAMS):
             yield start, tuple(programs[start:number])
-            start, size = number, 0
+            start, size, held, new = number, 0, set(), set(program.regions.values())
+            length = wire.length(program) + sum(map(len, new))
+        held |= new
         size += length
     if start < len(programs):
         yield start, tuple(programs[start:])
@@ -122,7 +123,8 @@ def _batch(engine: Executes, chunk: tuple[Program, ...], start: int, cpu: str, f
         left = engine.carry_out(Payload(chunk, first, seconds=seconds, patience=_PATIENCE), cpu, folder)
         head = left.head
         if head is None:
-            raise EngineError(f"{engine.name} did not come to the first program: the machine {left.ended}")
+            yield from _halves(engine, rest, start + first, cpu, folder, left)
+            return
         last = first + head.ended
         finished = Ending(how=How.EXITED, code=FINISHED)
         interrupted: wire.Result | None = None
@@ -138,6 +140,18 @@ def _batch(engine: Executes, chunk: tuple[Program, ...], start: int, cpu: str, f
         else:
             yield Done(start + head.program, chunk[head.program], left, interrupted, left.ended, head.step)
             first = head.program + 1
+
+
+def _halves(
+    engine: Executes, chunk: tuple[Program, ...], start: int, cpu: str, folder: Path, left: Left
+) -> Iterator[Done]:
+    """An engine that crashed took its memory along: which program it was is found by halving."""
+    if len(chunk) == 1:
+        yield Done(start, chunk[0], left, None, left.ended)
+        return
+    middle = len(chunk) // 2
+    yield from _batch(engine, chunk[:middle], start, cpu, folder)
+    yield from _batch(engine, chunk[middle:], start + middle, cpu, folder)
 
 
 def _seen(left: Left, program: Program, ended: Ending, steps: list[StepSeen], under_way: int) -> Seen:

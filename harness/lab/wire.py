@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from harness.errors import ProtocolError
 from harness.lab.program import REGISTERS, Program, Step, StepMode
@@ -41,18 +42,30 @@ _FULL = 1 << 0
 def step(it: Step) -> bytes:
     """The record of one step."""
     flags = (it.xmm is not None) * _XMM | it.look * _LOOK | it.state * _STATE | it.time * _TIME
-    given = sorted((_NUMBERS[name], value) for name, value in it.registers.items())
+    return _step(it.code, it.mode, it.cpl, tuple(it.registers.items()), it.rflags, it.xmm, flags)
+
+
+@lru_cache(maxsize=1 << 14)  # the same steps come again and again, above all in a batch
+def _step(
+    code: bytes,
+    mode: StepMode,
+    cpl: int,
+    registers: tuple[tuple[str, int], ...],
+    rflags: int | None,
+    xmm: tuple[int, ...] | None,
+    flags: int,
+) -> bytes:
     body = b""
-    if it.rflags is not None:
+    if rflags is not None:
         flags |= _RFLAGS
-        body += _QWORD.pack(it.rflags)
-    for number, value in given:
+        body += _QWORD.pack(rflags)
+    for number, value in sorted((_NUMBERS[name], value) for name, value in registers):
         flags |= 1 << number
         body += _QWORD.pack(value & _U64)
-    for number in it.xmm or ():
-        body += number.to_bytes(16, "little")
-    body += _padded(it.code)
-    return _STEP.pack(_STEP.size + len(body), _MODES[it.mode], it.cpl, len(it.code), flags, 0) + body
+    for wide in xmm or ():
+        body += wide.to_bytes(16, "little")
+    body += _padded(code)
+    return _STEP.pack(_STEP.size + len(body), _MODES[mode], cpl, len(code), flags, 0) + body
 
 
 def blob(programs: Sequence[Program], first: int = 0, shared: Mapping[int, bytes] | None = None) -> bytes:
@@ -63,35 +76,37 @@ def blob(programs: Sequence[Program], first: int = 0, shared: Mapping[int, bytes
     regions = dict(shared or {})
     at = _BLOB.size + _REGION.size * len(regions)
     data: list[bytes] = []
-    tables: list[bytes] = []
+    places: dict[bytes, int] = {}  # what several regions hold is there once
     records: list[bytes] = []
     # The records' lengths come first: the regions' bytes lie behind all of them.
-    end = at + sum(_length(program) for program in programs)
+    end = at + sum(length(program) for program in programs)
 
     def placed(address: int, content: bytes) -> bytes:
         nonlocal end
         kept = content.rstrip(b"\0")
-        record = _REGION.pack(address, len(content), len(kept), end, 0)
-        padded = _padded(kept)
-        data.append(padded)
-        end += len(padded)
-        return record
+        if (place := places.get(kept)) is None:
+            place = places[kept] = end
+            padded = _padded(kept)
+            data.append(padded)
+            end += len(padded)
+        return _REGION.pack(address, len(content), len(kept), place, 0)
 
     tables = [placed(address, content) for address, content in regions.items()]
     for number, program in enumerate(programs):
         own = [placed(address, content) for address, content in program.regions.items()]
         watches = [_WATCH.pack(address, size, 0) for address, size in program.watches.items()]
-        steps = [one.encoded for one in program.steps]
+        steps = [step(one) for one in program.steps]
         flags = _THOROUGH if program.thorough else 0
-        head = _PROGRAM.pack(_length(program), len(own), len(watches), len(steps), flags, number)
+        head = _PROGRAM.pack(length(program), len(own), len(watches), len(steps), flags, number)
         records += [head, *own, *watches, *steps]
     head = _BLOB.pack(b"SVMP", VERSION, 0, end, len(programs), first, len(tables), _BLOB.size, at, 0, 0)
     return b"".join((head, *tables, *records, *data))
 
 
-def _length(program: Program) -> int:
+def length(program: Program) -> int:
+    """Bytes of a program's record, without what its regions hold."""
     tables = _REGION.size * len(program.regions) + _WATCH.size * len(program.watches)
-    return _PROGRAM.size + tables + sum(len(one.encoded) for one in program.steps)
+    return _PROGRAM.size + tables + sum(len(step(one)) for one in program.steps)
 
 
 def _padded(data: bytes) -> bytes:
