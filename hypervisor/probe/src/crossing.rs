@@ -6,7 +6,6 @@ use core::ptr;
 use probe_format::{Mode, NO_FAULT, REGISTERS, Step, StepHead, XMM_SIZE};
 
 use crate::fixed::Fixed;
-use crate::pages;
 use crate::tables::{REAL_HEAD, RealHead, selectors};
 
 /// `struc Crossing` of crossing.inc.
@@ -86,11 +85,10 @@ pub fn prepare() {
     unsafe { remember_host() }
 }
 
-/// Executes a step whose code is on its page.
-pub fn run(step: &Step<'_>) -> Left {
+/// Executes a step whose code begins at `start`.
+pub fn run(step: &Step<'_>, start: u64) -> Left {
     let low = matches!(step.mode, Mode::Real | Mode::Virtual8086);
     let stack = if low { LOW_STACK_TOP } else { STACK.end() };
-    let start = pages::address(step.mode);
     let has_base = low || matches!(step.mode, Mode::Compatibility16 | Mode::Protected16);
     let registers = step.registers(stack);
     let (cs, ss) = if low {

@@ -168,7 +168,7 @@ pub fn prepare() {
 
 fn build(tables: &mut Tables) {
     let gdt = &mut tables.gdt;
-    let step_code = crate::pages::address(Mode::Long);
+    let step_code = crate::pages::first();
     for level in 0..4 {
         let dpl = (level as u64) << DPL;
         gdt[DATA[level] as usize] = FLAT_DATA | dpl;
