@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.guests.linux import Linux
+
 
 class Insn(StrEnum):
     """Instructions that can be watched or tampered with, found in any image by their bytes."""
@@ -90,6 +92,7 @@ class Boot(BaseModel):
     :param count: how often a looping guest loops.
     :param words: further words for the command line.
     :param faults: what the software is lied to about.
+    :param linux: the Linux that the guest is, handed over as boot modules; only with a manifest that takes them.
     :param guard_hsave: watch every access to the host save area from the moment VM_HSAVE_PA is written.
     :param seconds: how long it may take; the manifest says when absent.
     """
@@ -102,5 +105,6 @@ class Boot(BaseModel):
     count: int | None = None
     words: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    linux: Linux | None = None
     guard_hsave: bool = False
     seconds: float | None = None

@@ -17,6 +17,7 @@ _COMMANDS = {
     "report": "write the reports of a run again, or of one that was killed",
     "engines": "bring engines of named versions, show what there is, register your own",
     "explain": "say why VMRUN fails: the rule, the value, the section, the smallest change",
+    "trace": "log every VMRUN and #VMEXIT of a hypervisor, and count instructions",
     "doctor": "tell what this machine offers, and what is missing",
     "shell": "boot a hypervisor and give you its console",
     "build": "build the hypervisor and the probe",
@@ -31,7 +32,7 @@ _COMMANDS = {
     "spec": "show a requirement of the manual in full, or find some",
     "coverage": "tell how much of the manual the suite covers",
     "expectations": "check the known deviations of engines, or rewrite them from a ledger",
-    "bench": "measure what the harness adds, and VMRUN round trips",
+    "bench": "measure what the harness adds, VMRUN round trips, instructions per exit",
 }
 
 

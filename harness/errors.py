@@ -35,6 +35,10 @@ class BuildError(SvmconfError):
     """The hypervisor could not be built."""
 
 
+class AssemblyError(SvmconfError):
+    """Code for a program is no assembly language that NASM understands."""
+
+
 class EngineError(SvmconfError):
     """An engine cannot be started, or died; not the fault of what it ran."""
 

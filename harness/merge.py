@@ -106,6 +106,7 @@ def _header(headers: list[Header], run: str) -> Header:
         started=min(header.started for header in headers),
         command=circumstances.command(),
         **{what: _each(getattr(h, what) for h in headers) for what in ("svmconf", "python", "machine", "git")},
+        seed=headers[0].seed if len({header.seed for header in headers}) == 1 else None,
         hypervisor=headers[0].hypervisor,
         defect=headers[0].defect,
         engines=list(engines.values()),
@@ -150,7 +151,9 @@ def _with_evidence(entry: Entry, part: Ledger, kept: dict[str, Evidence]) -> Ent
     while kept.setdefault(id, found.model_copy(update={"id": id})) != found.model_copy(update={"id": id}):
         number += 1
         id = f"{found.id}.{number}"
-    return entry.model_copy(update={"evidence": id})
+    return entry.model_copy(
+        update={"evidence": id, "artefacts": [f"{part.header.run}/{path}" for path in entry.artefacts]}
+    )
 
 
 def _missing(parts: Sequence[Ledger]) -> dict[str, Shard]:

@@ -99,12 +99,33 @@ class Tried(_Plain):
     value: int
 
 
+class Alone(_Plain):
+    """What a Linux showed on the engine itself, without a hypervisor: what it shows under one is compared with that.
+
+    ``seconds`` from the machine's first instruction to its end.
+    """
+
+    ended: Ending
+    console: str
+    seconds: float
+
+
+class Constant(_Plain):
+    """Memory of the software under test that is meant to stay as it is: hashes at the first VMRUN, and at the end."""
+
+    name: str
+    address: int
+    size: int
+    before: str
+    after: str
+
+
 class Observation(_Plain):
     """Everything that one boot of a hypervisor showed.
 
     The trace leaves nothing out up to event ``trace_whole``; then places that execute again and again are watched no
     longer (``trace_cut`` names them). ``host`` are the registers at the first VMRUN, ``final`` those at the end, which
-    may be a guest's.
+    may be a guest's. ``alone`` is the boot's Linux without the hypervisor on the same machine.
 
     ``arranged`` are those of the boot's faults that were no lie: the machine was really configured that way. The others
     were injected at the instruction (``Event.tampered``). ``layers`` says which layers the engine has, from the top,
@@ -133,6 +154,8 @@ class Observation(_Plain):
     final: Registers | None = None
     host: Registers | None = None
     vmcb: Blob | None = None
+    constants: list[Constant] = []
+    alone: Alone | None = None
     mappings: list[Mapping] = []
     tables: list[int] = []
     witness: dict[str, Tried] = {}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import platformdirs
 
 ROOT = Path(__file__).resolve().parent.parent
 HYPERVISOR = ROOT / "hypervisor"
@@ -12,3 +15,8 @@ CATALOGUE = ROOT / "conformance" / "catalogue"
 EXPECTATIONS = ROOT / "conformance" / "expectations"
 OUT = ROOT / "reports" / "out"
 TOOLS = ROOT / ".tools"
+
+
+def cache() -> Path:
+    """What can be made again: below ``SVMCONF_CACHE``, or else the user's cache folder."""
+    return Path(os.environ.get("SVMCONF_CACHE") or platformdirs.user_cache_dir("svmconf"))

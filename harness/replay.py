@@ -16,11 +16,13 @@ from harness.boot import Boot
 from harness.cases import Boots, Executes, NotRun
 from harness.engines.base import Console, CpuModel, Engine
 from harness.errors import EngineError, SvmconfError
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import Left, Payload
+from harness.lab.program import Program
 from harness.ledger import EngineLine, Entry, Evidence, Ledger
-from harness.observation import Observation
-from harness.run import Run, Setting
+from harness.observation import Alone, Observation
+from harness.run import STRESS, Run, Setting
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,16 @@ class Recorded:
         """Nothing: what could not be observed has no evidence."""
         return ""
 
+    def dear(self, boot: Boot) -> str:
+        """Nothing boots."""
+        return ""
+
     def close(self) -> None:
         """Nothing runs."""
+
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """It cannot; raises :class:`EngineError`."""
+        raise EngineError(f"{self.name} is a recording: it boots nothing")
 
     def cpu_models(self) -> dict[str, CpuModel]:
         """Those that cases ran on."""
@@ -78,7 +88,12 @@ class Recorded:
         """It cannot; raises :class:`EngineError`."""
         raise EngineError(f"{self.name} is a recording: it boots nothing")
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
+    @property
+    def room(self) -> int:
+        """Nothing boots."""
+        return 0
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
         """It cannot; raises :class:`EngineError`."""
         raise EngineError(f"{self.name} is a recording: it executes nothing")
 
@@ -91,12 +106,18 @@ class Replay(Run):
     """A :class:`Run` whose engines are recordings."""
 
     def __init__(self, recorded: Ledger, hypervisor: str, folder: Path) -> None:
-        super().__init__("", "", hypervisor, "", folder)
+        asked = recorded.header.asked
+        super().__init__("", "", hypervisor, "", folder, stress=asked.stress if asked else STRESS)
         self._recorded = recorded
         self._entries: dict[str, list[Entry]] = {}
         for entry in recorded.entries:
             self._entries.setdefault(entry.function, []).append(entry)
         self._by_case = {entry.case: entry for entry in recorded.entries}
+
+    @property
+    def seed(self) -> int | None:
+        """The recording's: a case that draws at random asks for what was recorded only if it draws the same."""
+        return self._recorded.header.seed
 
     @cached_property
     def engines(self) -> dict[str, Engine]:

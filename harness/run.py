@@ -18,12 +18,21 @@ from harness.engines import select
 from harness.engines.base import Engine
 from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
+from harness.hypervisors.manifest import Manifest
+from harness.lab import runner
 from harness.lab.program import Program
 from harness.machine.image import Image
+from harness.observation import Observation
 from harness.shard import Shard
+
+STRESS = 2.0
+"""Seconds that a Linux guest is kept busy, unless a run asks for more."""
 
 _BORN_WITHOUT = ("Opteron_G1", "athlon64_clawhammer")
 """AMD models that never had SVM: QEMU's, and Bochs'."""
+
+_OURS = ("lock", "evidence.json", "evidence.draft")
+"""Files beside those that a machine leaves."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,7 @@ class Run:
     defect: str
     folder: Path
     shard: Shard | None = None
+    stress: float = STRESS
     unavailable: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -104,6 +114,12 @@ class Run:
     def repeats(self, case: str) -> ledger.Entry | None:
         """An earlier verdict that is to stand as it is; never in a run that observes for itself."""
         return None
+
+    def choose(self, boot: Boot) -> Boot:
+        """The boot with what it leaves to the run: how long a Linux guest is kept busy."""
+        if boot.linux is None or boot.linux.stress is not None:
+            return boot
+        return boot.model_copy(update={"linux": boot.linux.model_copy(update={"stress": self.stress})})
 
     def check_choice(self) -> None:
         """Look engines and CPU models up; raise :class:`SvmconfError` naming what is missing or wrong."""
@@ -212,7 +228,7 @@ class Run:
         return self._once(
             asked,
             f"{engine.name} {cpu} {boot.guest or manifest.name} {boot.name}",
-            lambda id, folder: ledger.Evidence(id=id, observation=engine.observe(manifest, boot, cpu, folder)),
+            lambda id, folder: ledger.Evidence(id=id, observation=observed(engine, manifest, boot, cpu, folder)),
         )
 
     def execute(self, engine: Engine, name: str, program: Program, cpu: str) -> ledger.Evidence:
@@ -221,8 +237,14 @@ class Run:
         return self._once(
             program.model_dump_json(),
             f"{engine.name} {cpu} program {name}",
-            lambda id, folder: ledger.Evidence(id=id, seen=engine.execute(program, cpu, folder)),
+            lambda id, folder: ledger.Evidence(id=id, seen=runner.run(engine, program, cpu, folder)),
         )
+
+    def artefacts(self, evidence: str) -> list[str]:
+        """The files that a machine left, by the id of its evidence: their paths in the run's folder."""
+        folder = self.folder / "machines" / evidence
+        left = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in _OURS)
+        return [path.relative_to(self.folder).as_posix() for path in left]
 
     def _once(self, asked: str, name: str, make: Callable[[str, Path], ledger.Evidence]) -> ledger.Evidence:
         """What ``make`` brings back, made by whichever worker asks first. An engine that broke is asked again."""
@@ -240,6 +262,17 @@ class Run:
                 draft.write_text(evidence.model_dump_json())
                 draft.replace(kept)
         return evidence
+
+
+def observed(engine: Engine, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
+    """One boot; a Linux is booted without the hypervisor, too, to compare."""
+    observation = engine.observe(manifest, boot, cpu, folder)
+    if boot.linux is None or observation.ended.engine_at_fault:
+        return observation
+    beside = folder / "alone"
+    beside.mkdir(exist_ok=True)
+    alone = engine.alone(boot.linux, cpu, manifest.seconds_for(boot), beside)
+    return observation.model_copy(update={"alone": alone})
 
 
 def _without_svm(engine: Engine, cpu: str) -> str:

@@ -60,6 +60,9 @@ def _evidence(found: Ledger) -> Iterator[str]:
     ]
     if without:
         yield f"{len(without)} verdicts have no evidence, the first is {without[0]}"
+    programs = {id: found.evidence[id].program for id in found.evidence}
+    if others := [e.case for e in found.entries if e.program != programs.get(e.evidence, "")]:
+        yield f"{len(others)} entries name another program than their evidence shows, the first is {others[0]}"
     versions = {engine.name: engine.version for engine in found.header.engines}
     for entry in found.entries:
         if versions.get(entry.engine, entry.engine_version) != entry.engine_version:

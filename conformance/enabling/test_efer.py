@@ -2,7 +2,9 @@
 
 from conformance.vmrun.programs import GP, efer_svme
 from harness.cases import Cpus, executes, requirement
-from harness.lab.program import Program, Seen, cpuid, rdmsr
+from harness.lab.program import Program
+from harness.lab.seen import Seen
+from harness.lab.steps import cpuid, rdmsr
 from harness.machine.registers import EFER_SVME
 from harness.msr import CPUID_SVM, Msr
 

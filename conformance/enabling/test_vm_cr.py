@@ -2,7 +2,9 @@
 
 from conformance.vmrun.programs import GP, efer_svme
 from harness.cases import Absent, executes, requirement
-from harness.lab.program import Program, Seen, Step, cpuid, rdmsr, wrmsr
+from harness.lab.program import Program, Step
+from harness.lab.seen import Seen
+from harness.lab.steps import cpuid, rdmsr, wrmsr
 from harness.machine.registers import EFER_SVME
 from harness.msr import CPUID_SVM, SVML, Msr, VmCr
 

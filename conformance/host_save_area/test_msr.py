@@ -2,7 +2,9 @@
 
 from conformance.vmrun.programs import HIGH_BITS, physical_limit
 from harness.cases import executes, requirement
-from harness.lab.program import SCRATCH, Program, Seen, cpuid, rdmsr, wrmsr
+from harness.lab.program import SCRATCH, Program
+from harness.lab.seen import Seen
+from harness.lab.steps import cpuid, rdmsr, wrmsr
 from harness.machine.registers import EFER_SVME
 from harness.msr import Msr
 

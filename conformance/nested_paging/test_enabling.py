@@ -1,12 +1,12 @@
 """What VMRUN checks when it turns nested paging on (15.25.4)."""
 
-from conformance.vmrun.guests import INVALID, TABLES, VMMCALL, all_end, limit, real_mode, runs
+from conformance.vmrun.guests import INVALID, VMMCALL, all_end, limit, real_mode, runs
 from harness.cases import Cpus, executes, requirement
-from harness.lab.program import Seen
-from harness.machine.vmcb import NP_ENABLE
+from harness.lab import places
+from harness.lab.seen import Seen
 
 PAT = 0x0007_0406_0007_0406
-NESTED = {"nested_control": NP_ENABLE, "n_cr3": TABLES, "g_pat": PAT}
+NESTED = {"nested": True, "g_pat": PAT}
 ADDRESSES = {f"bit {bit}": 1 << bit for bit in range(32, 64)}
 
 LEGAL = {"nested": real_mode(**NESTED)}
@@ -19,14 +19,14 @@ def test_np_enable_turns_it_on(ran: Seen) -> None:
     all_end(ran, LEGAL, VMMCALL)
 
 
-N_CR3 = {name: real_mode(**{**NESTED, "n_cr3": TABLES | bit}) for name, bit in ADDRESSES.items()}
+N_CR3 = {name: real_mode(**{**NESTED, "n_cr3": places.NESTED_TABLES | bit}) for name, bit in ADDRESSES.items()}
 
 
 @requirement("SVM-15.25.4-001")
 @executes(runs(N_CR3), cpus=Cpus.WITH_NPT)
 def test_n_cr3_beyond_physical_memory_is_invalid(ran: Seen) -> None:
     """Any bit of N_CR3 from the physical address width up to 63 makes VMRUN exit with VMEXIT_INVALID."""
-    all_end(ran, (name for name, bit in ADDRESSES.items() if bit >= limit(ran)), INVALID, among=N_CR3)
+    all_end(ran, (name for name, bit in ADDRESSES.items() if bit >= limit(ran)), INVALID)
 
 
 BAD_PAT = {f"PA{n} = {kind}": real_mode(**{**NESTED, "g_pat": PAT & ~(0xFF << 8 * n) | kind << 8 * n})

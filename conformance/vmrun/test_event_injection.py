@@ -2,12 +2,12 @@
 
 from conformance.vmrun.guests import INVALID, VMMCALL, all_end, long_mode, real_mode, runs
 from harness.cases import executes, requirement
-from harness.lab.program import Seen
-from harness.lab.vmcb import EVENT_VALID
+from harness.lab.seen import Seen
+from harness.model.registers import Event
 
 EXCEPTION = 3 << 8
 
-RESERVED_TYPES = {f"type {kind}": real_mode(eventinj=EVENT_VALID | kind << 8 | 0x20) for kind in (1, 5, 6, 7)}
+RESERVED_TYPES = {f"type {kind}": real_mode(eventinj=Event.V | kind << 8 | 0x20) for kind in (1, 5, 6, 7)}
 
 
 @requirement("SVM-15.20-007", "SVM-15.5.1-C-023")
@@ -17,7 +17,7 @@ def test_reserved_types_are_invalid(ran: Seen) -> None:
     all_end(ran, RESERVED_TYPES, INVALID)
 
 
-NMI = {"vector 2": real_mode(eventinj=EVENT_VALID | EXCEPTION | 2)}
+NMI = {"vector 2": real_mode(eventinj=Event.V | EXCEPTION | 2)}
 
 
 @requirement("SVM-15.20-008", "SVM-15.5.1-C-023")
@@ -27,7 +27,7 @@ def test_exception_with_the_vector_of_nmi_is_invalid(ran: Seen) -> None:
     all_end(ran, NMI, INVALID)
 
 
-ABOVE_31 = {f"vector {n}": real_mode(eventinj=EVENT_VALID | EXCEPTION | n) for n in (32, 33, 64, 128, 255)}
+ABOVE_31 = {f"vector {n}": real_mode(eventinj=Event.V | EXCEPTION | n) for n in (32, 33, 64, 128, 255)}
 
 
 @requirement("SVM-15.20-009", "SVM-15.5.1-C-023")
@@ -37,7 +37,7 @@ def test_exception_above_31_is_invalid(ran: Seen) -> None:
     all_end(ran, ABOVE_31, INVALID)
 
 
-NO_EXCEPTION = {f"vector {n}": real_mode(eventinj=EVENT_VALID | EXCEPTION | n) for n in (9, 15, 22, 24, 27, 31)}
+NO_EXCEPTION = {f"vector {n}": real_mode(eventinj=Event.V | EXCEPTION | n) for n in (9, 15, 22, 24, 27, 31)}
 
 
 @requirement("SVM-15.20-010", "SVM-15.5.1-C-023")
@@ -47,7 +47,7 @@ def test_exception_with_a_reserved_vector_is_invalid(ran: Seen) -> None:
     all_end(ran, NO_EXCEPTION, INVALID)
 
 
-IMPOSSIBLE = {"#BR": long_mode(eventinj=EVENT_VALID | EXCEPTION | 5)}
+IMPOSSIBLE = {"#BR": long_mode(eventinj=Event.V | EXCEPTION | 5)}
 
 
 @requirement("SVM-15.20-011", "SVM-15.5.1-C-023")

@@ -3,7 +3,8 @@
 from conformance.vmrun.programs import FIRST, GP, UD, attempts
 from harness.boot import Insn
 from harness.cases import executes, requirement
-from harness.lab.program import Program, Seen
+from harness.lab.program import Program
+from harness.lab.seen import Seen
 from harness.machine.registers import EFER_SVME
 
 # STGI and SKINIT may be usable without EFER.SVME where CPUID reports SKINIT (15.4-011).
@@ -114,7 +115,7 @@ def test_invlpga_without_svme_is_ud(ran: Seen) -> None:
     faults(ran, Insn.INVLPGA, UD, svme=False, among=NEED_SVME)
 
 
-@requirement("SVM-15.4-010", "SVM-V3-009")
+@requirement("SVM-15.4-010")
 @executes(program(*NEED_SVME, svme=False, cpl=0))
 def test_vmmcall_without_svme_is_ud(ran: Seen) -> None:
     """VMMCALL at CPL 0 with EFER.SVME=0 raises #UD."""

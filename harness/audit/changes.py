@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from harness.boot import Insn
-from harness.lab.program import Seen, StepSeen
+from harness.lab.seen import Seen, StepSeen
 from harness.machine.ending import Ending, How
 from harness.machine.pagewalk import Mapping
 from harness.machine.registers import Registers

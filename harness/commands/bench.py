@@ -1,4 +1,4 @@
-"""``svmconf bench``: what the harness adds to a boot, and how fast VMRUN goes round."""
+"""``svmconf bench``: what the harness adds to a boot, how fast VMRUN goes round, what an exit costs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from harness.boot import Boot, Insn
 from harness.commands import options
 from harness.engines.base import Engine
 from harness.hypervisors.manifest import load
-from harness.lab.program import SCRATCH, Program, Step, wrmsr
-from harness.lab.vmcb import real_mode
+from harness.lab import runner
+from harness.lab.guest import Mode, guest
+from harness.lab.program import SCRATCH, Program, Step
+from harness.lab.steps import wrmsr
 from harness.machine.registers import EFER_SVME
 from harness.msr import Msr
+from harness.trace import costs
 
-_VMCB, _HSAVE, _CODE = SCRATCH, SCRATCH + 0x1000, SCRATCH + 0x2000
+_VMCB, _HSAVE = SCRATCH, SCRATCH + 0x1000
 _EFER = 0xD00
 _DEC_RCX_JNZ = bytes.fromhex("48ffc975")  # dec rcx; jnz, with the distance to follow
 
@@ -35,8 +38,9 @@ _DEC_RCX_JNZ = bytes.fromhex("48ffc975")  # dec rcx; jnz, with the distance to f
 @click.option("--cpu", default="EPYC", show_default=True, metavar="M", help="CPU model.")
 @click.option("--boots", default=15, show_default=True, metavar="N", help="Boots for each median.")
 @click.option("--round-trips", default=100_000, show_default=True, metavar="N", help="VMRUNs for each rate.")
+@click.option("--peer", default=costs.PEER, show_default=True, metavar="E", help="Whose exits to count beside ours.")
 @click.option("--suite/--no-suite", default=True, help="Time the conformance suite too.")
-def command(engine: str, cpu: str, boots: int, round_trips: int, suite: bool) -> None:
+def command(engine: str, cpu: str, boots: int, round_trips: int, peer: str, suite: bool) -> None:
     """Measure, and print a table. Everything is measured in this one run: compare its rows, not two machines."""
     from harness.engines import select
 
@@ -56,6 +60,8 @@ def command(engine: str, cpu: str, boots: int, round_trips: int, suite: bool) ->
     table.add_row("VMRUN round trips, our run loop", f"{loop:,.0f} /s", "")
     table.add_row("VMRUN round trips, bare loop", f"{plain:,.0f} /s", "")
     table.add_row("our loop / bare loop", f"{loop / plain:.2f}", "")
+    for row in costs.rows(chosen, cpu, peer):
+        table.add_row(*row)
     if suite:
         seconds = _suite(engine)
         table.add_row("conformance suite, pytest -n auto", f"{seconds:.1f} s", "60 s")
@@ -91,7 +97,7 @@ def _round_trips(engine: Engine, cpu: str, count: int, folder: Path, tick: Calla
 
     def plain(loops: int) -> float:
         tick()
-        return engine.execute(_bare_loop(loops), cpu, folder).boot_seconds
+        return runner.run(engine, _bare_loop(loops), cpu, folder).boot_seconds
 
     return tuple(count / (run(2 * count) - run(count)) for run in (ours, plain))  # type: ignore[return-value]
 
@@ -100,8 +106,9 @@ def _bare_loop(count: int) -> Program:
     """VMRUN, decrement, again; the guest is one VMMCALL, whose exit leaves its IP where it was."""
     body = Insn.VMRUN.opcodes[0] + _DEC_RCX_JNZ
     back = (-(len(body) + 1)) & 0xFF
+    it = guest(Mode.REAL)
     return Program(
-        regions={_VMCB: real_mode(_CODE), _CODE: Insn.VMMCALL.opcodes[0]},
+        regions={_VMCB: it.vmcb.data, **it.memory},
         steps=(
             wrmsr(Msr.EFER, _EFER | EFER_SVME),
             wrmsr(Msr.VM_HSAVE_PA, _HSAVE),

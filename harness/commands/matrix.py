@@ -32,7 +32,10 @@ console = Console()
 @options.defect
 @options.expression
 @options.workers
+@options.guest
+@options.stress
 @options.shard
+@options.seed
 @options.out
 @click.option(
     "--ledger", "ledgers", multiple=True, metavar="FILE", type=click.Path(exists=True, path_type=Path),
@@ -41,7 +44,13 @@ console = Console()
 @click.option("--all-requirements", "uncovered", is_flag=True, help="Rows for requirements that no case checks, too.")
 @click.option("--allure/--no-allure", "with_allure", default=False, help="Generate the Allure report.")
 def command(
-    engine: str, fetch: bool, ledgers: tuple[Path, ...], uncovered: bool, with_allure: bool, **chosen: str
+    engine: str,
+    fetch: bool,
+    stress: float,
+    ledgers: tuple[Path, ...],
+    uncovered: bool,
+    with_allure: bool,
+    **chosen: str,
 ) -> None:
     """Run the chosen cases on a row of engines and write a table: requirement by engine, and the odd one out per row.
 
@@ -50,7 +59,7 @@ def command(
     if ledgers:
         sys.exit(not _from_ledgers(ledgers, Path(chosen["out"]).resolve(), uncovered).good)
     names = select.names(engine or "all") if engine or fetch else here()
-    folder, status = conduct(Choice(engine=",".join(names), fetch=fetch, **chosen))
+    folder, status = conduct(Choice(engine=",".join(names), fetch=fetch, stress=stress, **chosen))
     if not (folder / "ledger.jsonl").exists() or status == pytest.ExitCode.INTERNAL_ERROR:
         sys.exit(min(status, 2))
     if uncovered or not (folder / "matrix.html").exists():  # of a single engine none was written

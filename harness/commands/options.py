@@ -28,6 +28,15 @@ workers: Decorator = click.option(
 shard: Decorator = click.option(
     "--shard", default="", metavar="I/N", help="Only part I of N, for N machines; svmconf merge puts them together."
 )
+guest: Decorator = click.option(
+    "--guest", default="", metavar="G", help="Only cases that boot this guest, such as linux."
+)
+stress: Decorator = click.option(
+    "--stress", default=2.0, show_default=True, metavar="S", help="Seconds that a Linux guest is kept busy."
+)
+seed: Decorator = click.option(
+    "--seed", default="", metavar="N", help="What is drawn at random hangs on it (default: a new one each run)."
+)
 hypervisor: Decorator = click.option(
     "--hypervisor", default="svmconf", show_default=True, metavar="X", help="A manifest: one of ours, or a .toml file."
 )

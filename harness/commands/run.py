@@ -18,9 +18,11 @@ from harness import build, circumstances, ledger, paths, report
 from harness.commands import options
 from harness.engines import select, store
 from harness.errors import SvmconfError
+from harness.guests import files
+from harness.guests.linux import LINUX, Linux
 from harness.machine.image import Image
 from harness.report import allure
-from harness.run import Run
+from harness.run import STRESS, Run
 from harness.shard import Shard
 
 console = Console()
@@ -38,7 +40,10 @@ class Choice:
     workers: str = "auto"
     out: str = str(paths.OUT)
     shard: str = ""
+    seed: str = ""
     fetch: bool = False
+    guest: str = ""
+    stress: float = STRESS
 
 
 @click.command()
@@ -49,15 +54,18 @@ class Choice:
 @options.defect
 @options.expression
 @options.workers
+@options.guest
+@options.stress
 @options.shard
+@options.seed
 @options.out
 @click.option("--allure/--no-allure", "with_allure", default=True, help="Generate the Allure report.")
-def command(with_allure: bool, fetch: bool, **chosen: str) -> None:
+def command(with_allure: bool, fetch: bool, stress: float, **chosen: str) -> None:
     """Boot a hypervisor, check it against the manual, print a verdict table and write the report.
 
     Exit status: 0 when everything is as it must be, 1 when a case says otherwise, 2 when nothing could be said.
     """
-    folder, status = conduct(Choice(fetch=fetch, **chosen))
+    folder, status = conduct(Choice(fetch=fetch, stress=stress, **chosen))
     if (folder / "ledger.jsonl").exists() and status != pytest.ExitCode.INTERNAL_ERROR:
         publish(folder, with_allure)
         link_latest(folder)
@@ -71,6 +79,8 @@ def conduct(choice: Choice, quiet: bool = False) -> tuple[Path, int]:
     """
     if choice.fetch:
         bring(select.names(choice.engine))
+    if choice.guest == LINUX:
+        bring(files.parts(Linux()))
     name = f"{circumstances.now().replace(':', '')}-{os.getpid()}"
     shard = Shard.parse(choice.shard) if choice.shard else None
     out = Path(choice.out).resolve()
@@ -86,7 +96,8 @@ def conduct(choice: Choice, quiet: bool = False) -> tuple[Path, int]:
         raise SvmconfError(f"the run {name} left no ledger: {why}", "svmconf run with the same options says more")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         hint = "pytest conformance --collect-only -q lists them"
-        raise SvmconfError(f"no case matches -k {choice.expression!r}", hint)
+        guest = f" --guest {choice.guest}" if choice.guest else ""
+        raise SvmconfError(f"no case matches -k {choice.expression!r}{guest}", hint)
     return run.folder, int(status)
 
 
@@ -95,7 +106,8 @@ def _arguments(choice: Choice, out: Path, name: str) -> list[str]:
         *(str(paths.ROOT / "conformance"), f"--rootdir={paths.ROOT}", f"-c{paths.ROOT / 'pyproject.toml'}"),
         *("-qq", "--no-header", "--no-summary", "--tb=no", "-n", choice.workers, f"--engine={choice.engine}"),
         *(f"--cpu={choice.cpu}", f"--hypervisor={choice.hypervisor}", f"--defect={choice.defect}"),
-        *(f"--shard={choice.shard}", f"--out={out}", f"--run-name={name}"),
+        *(f"--shard={choice.shard}", f"--seed={choice.seed}", f"--out={out}", f"--run-name={name}"),
+        *(f"--guest={choice.guest}", f"--stress={choice.stress}"),
         *(["-k", choice.expression] if choice.expression else []),
     ]
 

@@ -12,7 +12,10 @@ import pexpect
 
 from harness.boot import Boot
 from harness.commands import options
+from harness.commands.run import bring
 from harness.errors import SvmconfError
+from harness.guests import files
+from harness.guests.linux import LINUX, Linux
 from harness.hypervisors import manifest as manifests
 from harness.run import Run
 
@@ -29,15 +32,21 @@ _LEAVE = chr(29)  # Ctrl-]
 def command(hypervisor: str, engine: str, cpu: str, defect: str, guest: str | None, count: int | None) -> None:
     """Boot a hypervisor with its serial console on your terminal. Ctrl-] leaves.
 
+    ``--guest linux`` gives a shell in a Linux that the hypervisor runs; its kernel is fetched if need be, and ``exit``
+    powers it off.
+
     The sockets of QMP and of the gdbstub are named first: attach with ``gdb -ex 'target remote SOCKET'``.
     """
     run = Run(engine, cpu, hypervisor, defect, Path())
     manifest: manifests.Manifest = run.built_manifest()
-    if guest is not None and guest not in manifest.guests:
+    boot = Boot(guest=guest, count=count, linux=Linux(shell=True) if guest == LINUX else None)
+    if not manifest.offers(boot):
         raise SvmconfError(f"{manifest.name} offers no guest {guest!r}", f"it offers: {', '.join(manifest.guests)}")
+    if boot.linux is not None and files.missing(boot.linux):
+        bring(files.parts(boot.linux))
     model = run.cpus(run.engine)[0]
     with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
-        console = run.engine.console(manifest, Boot(guest=guest, count=count), model, Path(folder))
+        console = run.engine.console(manifest, boot, model, Path(folder))
         click.echo(f"{manifest.name} on {run.engine.description}, CPU {model}")
         click.echo(f"QMP     {console.qmp}\ngdbstub {console.gdb}\nCtrl-] leaves\n")
         code = _interact(console.command, console.env)

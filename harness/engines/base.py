@@ -9,9 +9,10 @@ from typing import Protocol
 from pydantic import BaseModel, ConfigDict
 
 from harness.boot import Boot
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
-from harness.observation import Observation
+from harness.lab.payload import Left, Payload
+from harness.observation import Alone, Observation
 
 
 class CpuModel(BaseModel):
@@ -86,8 +87,18 @@ class Engine(Protocol):
     def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
         """Boot a hypervisor and bring back all that was seen. Files go to ``folder``; nothing outlives the call."""
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """Boot a Linux without a hypervisor; raise :class:`harness.errors.EngineError` where that cannot be done."""
+
+    @property
+    def room(self) -> int:
+        """Bytes of programs that one boot of the probe takes."""
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload, and bring back what it left (:mod:`harness.lab.run` makes sense of it)."""
+
+    def dear(self, boot: Boot) -> str:
+        """Why this boot is left out of a run that does not ask for its guest by name; empty when it is not."""
 
     def close(self) -> None:
         """End whatever it keeps running between boots."""

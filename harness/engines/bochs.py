@@ -7,8 +7,10 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,26 +22,33 @@ from harness.boot import Boot, Fault, Insn
 from harness.deadline import Deadline
 from harness.engines import store
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import observe, watch_program
+from harness.engines.collect import carry_out, observe
 from harness.engines.store.process import run
 from harness.errors import EngineError, SvmconfError
+from harness.guests.files import modules
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import MEMORY, Left, Payload
 from harness.machine.base import Point
 from harness.machine.bochs import processors
+from harness.machine.bochs.config import FOR_LINUX, INSTRUCTIONS_A_SECOND
 from harness.machine.bochs.machine import BochsMachine, Setup
 from harness.machine.bochs.processors import Processor
+from harness.machine.bochs.ram_image import split
 from harness.machine.bochs.rom import Preset, rom
-from harness.machine.handoff import multiboot1
+from harness.machine.bzimage import bare
+from harness.machine.handoff import Handoff, multiboot1
 from harness.machine.image import Image
 from harness.msr import Msr, VmCr
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
-_PROBE_MEMORY = 64
 _PROCESSORS = TypeAdapter(dict[str, Processor])
 _NEWER = (3, 0)
 """Since then it has VM_CR, can take features from a model, and has room for a ROM of 4 MiB rather than 2."""
+
+_SLOWER = 6
+"""Times the seconds that a Linux has: an interpreter beside a translator."""
 
 _NO_SVM = ",-svm"
 _VM_CR_BITS = int(VmCr.DPD | VmCr.R_INIT | VmCr.DIS_A20M | VmCr.LOCK | VmCr.SVMDIS)
@@ -79,8 +88,12 @@ class Bochs:
         return ("athlon64_clawhammer",)
 
     def lacks(self, boot: Boot) -> str:
-        """It can watch a page, and inject any fault."""
-        return ""
+        """It can watch a page, and inject any fault. It has one processor."""
+        return "has one processor only" if boot.linux and boot.linux.processors > 1 else ""
+
+    def dear(self, boot: Boot) -> str:
+        """A Linux."""
+        return "takes minutes to boot a Linux" if boot.linux else ""
 
     def close(self) -> None:
         """Nothing runs between boots."""
@@ -157,24 +170,36 @@ class Bochs:
         presets = [preset for fault in boot.faults if (preset := self._preset(fault, model))]
         real = tuple(fault for fault in boot.faults if self._preset(fault, model) or self._agrees(fault, model))
         lies = boot.model_copy(update={"faults": tuple(fault for fault in boot.faults if fault not in real)})
-        seconds = boot.seconds or manifest.seconds
-        with self._machine(
-            image, manifest.command_line(boot), cpu, manifest.memory, seconds, folder, presets
-        ) as machine:
+        memory, seconds = manifest.memory_for(boot), manifest.seconds_for(boot) * (_SLOWER if boot.linux else 1)
+        handoff = multiboot1(image, manifest.command_line(boot), memory, modules(boot.linux))
+        speed = FOR_LINUX if boot.linux else INSTRUCTIONS_A_SECOND
+        with self._machine(handoff, cpu, memory, seconds, folder, presets, speed) as machine:
             seen = observe(machine, image, manifest, lies, Point.HARDWARE)
         told = {"engine": self.name, "engine_version": self.version, "cpu": cpu, "boot": boot, "arranged": real}
         return seen.model_copy(update=told)
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
-        copy = folder / "program.elf"
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """Boot it without a hypervisor."""
+        handoff = bare(modules(linux), linux.memory)
+        with self._machine(handoff, cpu, linux.memory, _SLOWER * seconds, folder, speed=FOR_LINUX) as machine:
+            ended = machine.run(lambda stop: machine.debugger.resume())
+            return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
+
+    @property
+    def room(self) -> int:
+        """What its ROM has room for besides the probe."""
+        return (3 if self._release >= _NEWER else 1) << 20
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload."""
+        probe, copy = Image.load(_PROBE), folder / "program.elf"
         try:
-            image = program.into(Image.load(_PROBE), copy)
-            with self._machine(image, "", cpu, _PROBE_MEMORY, program.seconds, folder) as machine:
-                seen = watch_program(machine, image, program)
+            handoff = multiboot1(payload.image(probe, copy), "", MEMORY)
+            with self._machine(handoff, cpu, MEMORY, payload.seconds, folder) as machine:
+                left = carry_out(machine, probe, payload)
         finally:
             copy.unlink(missing_ok=True)
-        return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
+        return left.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """It has none."""
@@ -198,16 +223,18 @@ class Bochs:
     @contextmanager
     def _machine(
         self,
-        image: Image,
-        cmdline: str,
+        handoff: Handoff,
         cpu: str,
         memory: int,
         seconds: float,
         folder: Path,
         presets: Sequence[Preset] = (),
+        speed: int = INSTRUCTIONS_A_SECOND,
     ) -> Iterator[BochsMachine]:
-        content = rom(multiboot1(image, cmdline, memory), presets, (4 if self._release >= _NEWER else 2) << 20)
-        with BochsMachine(self.setup(cpu, memory, content), folder, Deadline.after(seconds)) as machine:
+        small, ram = split(handoff)
+        content = rom(small, presets, (4 if self._release >= _NEWER else 2) << 20, ram)
+        setup = replace(self.setup(cpu, memory, content), ram=ram, speed=speed)
+        with BochsMachine(setup, folder, Deadline.after(seconds)) as machine:
             (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
             yield machine
 

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from harness.boot import Boot
 from harness.errors import DeadlineExceeded, EngineError, ProtocolError
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen, results
-from harness.machine.base import Machine, Point, Stop
+from harness.lab import wire
+from harness.lab.payload import RESULTS, STEP_CODE, Left, Payload
+from harness.machine.base import Machine, Memory, Point, Stop
+from harness.machine.constants import Constants
 from harness.machine.ending import Ending, How
 from harness.machine.image import Image
 from harness.machine.pagewalk import Reach, merged, reach
@@ -48,7 +50,13 @@ class _Final:
 def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, breakpoints: Point) -> Observation:
     """Run a hypervisor to its end, watching. Engine, version and CPU are for the engine to fill in."""
     final = _Final(machine)
-    tracer = Tracer(machine.debugger, image, machine.ram, boot, final.take_at_exit, machine.registers, breakpoints)
+    constants = Constants(image, machine.ram)
+
+    def at_first_vmrun() -> Registers:
+        constants.first(machine.ram.read(tracer.last_vmcb, 0x1000) if tracer.last_vmcb is not None else None)
+        return machine.registers()
+
+    tracer = Tracer(machine.debugger, image, machine.ram, boot, final.take_at_exit, at_first_vmrun, breakpoints)
     tracer.arm()
 
     def shown() -> str | None:
@@ -90,6 +98,7 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
         final=final.registers,
         host=tracer.host,
         vmcb=vmcb,
+        constants=constants.last(),
         mappings=mappings,
         tables=reached.tables,
         witness=_witness(machine, reached) if manifest.guests else {},
@@ -100,25 +109,50 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
     )
 
 
-def watch_program(machine: Machine, image: Image, program: Program) -> Seen:
-    """Run the probe to its end and read what it left in RAM."""
-    sabotage = Sabotage(machine.debugger, machine.ram, image.symbol("svmconf_step_code"), program.faults)
-    ended = _run(machine, sabotage.handle, lambda: None, lambda: None)
+def carry_out(machine: Machine, probe: Image, payload: Payload) -> Left:
+    """Run a payload to its end and read what it left in RAM. Engine, version and CPU are for the engine to fill in."""
+    address, _, _ = probe.section(RESULTS)
+    sabotage = Sabotage(machine.debugger, machine.ram, probe.symbol(STEP_CODE), payload.faults)
+    progress = _Progress(machine.ram, address, payload.patience)
+    ended = _run(machine, sabotage.handle, lambda: None, progress.stalled)
     boot_seconds = time.monotonic() - machine.ready
-    steps, under_way = results(image, machine.ram)
-    return Seen(
+    if progress.why:
+        ended = Ending(how=How.HUNG, detail=progress.why, rips=ended.rips)
+    head = wire.Head.of(machine.ram.read(address, wire.RESULTS_HEAD))
+    return Left(
         engine="",
         engine_version="",
         cpu="",
         command=machine.command,
         ended=ended,
-        program=program,
-        steps=steps,
-        under_way=under_way,
+        results=machine.ram.read(address, head.used) if head else b"",
         console=machine.console()[-_CONSOLE_KEPT:],
         seconds=time.monotonic() - machine.started,
         boot_seconds=boot_seconds,
     )
+
+
+class _Progress:
+    """Whether a payload goes on, where RAM can be read while it runs."""
+
+    def __init__(self, ram: Memory, results: int, patience: float | None) -> None:
+        self.why = ""
+        self._patience = patience
+        self._ram = ram
+        self._results = results
+        self._last: bytes = b""
+        self._since = time.monotonic()
+
+    def stalled(self) -> str | None:
+        """Why it does not; ``None`` as long as it may."""
+        if self._patience is None or not self._ram.live:
+            return None
+        now = self._ram.read(self._results, wire.RESULTS_HEAD)
+        if now != self._last:
+            self._last, self._since = now, time.monotonic()
+        elif time.monotonic() - self._since > self._patience and now[:4] == b"SVMR":
+            self.why = f"no step ended for {self._patience} s"
+        return self.why or None
 
 
 def _run(

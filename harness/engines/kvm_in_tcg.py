@@ -8,6 +8,7 @@ observation.
 from __future__ import annotations
 
 import json
+import time
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,27 +17,31 @@ from harness import build, paths
 from harness.boot import Boot, Fault, Insn
 from harness.engines import store
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import observe, watch_program
+from harness.engines.collect import carry_out, observe
 from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
+from harness.guests.files import modules
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import MEMORY, RESULTS, STEP_CODE, Left, Payload
 from harness.machine.base import Point
+from harness.machine.bzimage import bare
 from harness.machine.handoff import multiboot1
 from harness.machine.image import Image
 from harness.machine.l1 import attribution
 from harness.machine.l1.host import Host
 from harness.machine.l1.linux import linux
 from harness.machine.l1.machine import L1Machine
+from harness.machine.l1.snapshot import System
 from harness.machine.l1.wire import CpuidChange, Job
 from harness.msr import Msr, VmCr
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
-_PROBE_MEMORY = 64
 _SLOWER = 3
 """Times the seconds that a hypervisor has: each of its VMRUNs is some ten exits to KVM, each of which TCG emulates."""
-_RESULTS_HEAD, _RESULT = 16, 128  # docs/protocol.md, "The probe"
+_RESULTS_WANTED = 8 << 10
+"""Bytes of a payload's results that L1 sends without being asked: all of most programs."""
 
 _L0_MODELS = {"EPYC": "EPYC,+svm,+npt", "EPYC-Genoa": "EPYC-Genoa", "max": "max", "Intel": "EPYC,+svm,+npt"}
 """L0's processor for each of ours, which is what KVM makes of it; ``max`` has most of what KVM can leave to it."""
@@ -93,10 +98,16 @@ class KvmInTcg:
         return (_FOREIGN,)
 
     def lacks(self, boot: Boot) -> str:
-        """It cannot watch a page."""
+        """It cannot watch a page. It has one processor."""
+        if boot.linux and boot.linux.processors > 1:
+            return "has one processor only"
         if boot.guard_hsave:
             return "cannot watch every access to a page: QEMU's TCG can (--engine qemu-10.0)"
         return ""
+
+    def dear(self, boot: Boot) -> str:
+        """A Linux."""
+        return "takes minutes to boot a Linux" if boot.linux else ""
 
     def close(self) -> None:
         """End the Linux that runs between boots."""
@@ -134,15 +145,16 @@ class KvmInTcg:
         """Boot a hypervisor and bring back all that was seen."""
         image = Image.load(manifest.image)
         model = self.cpu(cpu)
+        memory = manifest.memory_for(boot)
         cpuid, msrs, real = arrange(boot.faults)
         lies = boot.model_copy(update={"faults": tuple(fault for fault in boot.faults if fault not in real)})
         job = Job(
-            memory=manifest.memory,
-            handoff=multiboot1(image, manifest.command_line(boot), manifest.memory),
+            memory=memory,
+            handoff=multiboot1(image, manifest.command_line(boot), memory, modules(boot.linux)),
             debug=True,
             serial=True,
             trace=True,
-            seconds=_SLOWER * (boot.seconds or manifest.seconds),
+            seconds=_SLOWER * manifest.seconds_for(boot),
             cpuid=(*_changes(model), *cpuid),
             msrs=msrs,
         )
@@ -151,50 +163,79 @@ class KvmInTcg:
             _note(machine, folder)
             return observe(machine, image, manifest, lies, Point.SOFTWARE)
 
-        seen, machine = self._host(cpu, manifest.memory).run(job, watch)
+        seen, machine = self._host(cpu, memory).run(job, watch)
         trace = attribution.of_events(seen.trace, machine.trace)
         layers = self._layers([event.answered_by for event in trace])
         return seen.model_copy(
             update=self._who(cpu) | {"boot": boot, "arranged": real, "trace": trace, "layers": layers}
         )
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
-        copy = folder / "program.elf"
-        image = program.into(Image.load(_PROBE), copy)
-        results, _, _ = image.section(".svmconf.results")
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """Boot it as L2, without a hypervisor of its own."""
         job = Job(
-            memory=_PROBE_MEMORY,
-            handoff=multiboot1(image, "", _PROBE_MEMORY),
-            debug=bool(program.faults),
-            trace=True,
-            seconds=program.seconds,
+            memory=linux.memory,
+            handoff=bare(modules(linux), linux.memory),
+            serial=True,
+            seconds=_SLOWER * seconds,
             cpuid=_changes(self.cpu(cpu)),
-            wanted=((results, _RESULTS_HEAD + _RESULT * len(program.steps)),),
         )
 
-        def watch(machine: L1Machine) -> Seen:
+        def watch(machine: L1Machine) -> Alone:
+            ended = machine.run(lambda stop: None)
+            return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
+
+        return self._host(cpu, linux.memory).run(job, watch)[0]
+
+    @property
+    def room(self) -> int:
+        """Each byte goes through L1."""
+        return 1 << 20
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload."""
+        probe, copy = Image.load(_PROBE), folder / "program.elf"
+        results, _, _ = probe.section(RESULTS)
+        job = Job(
+            memory=MEMORY,
+            handoff=multiboot1(payload.image(probe, copy), "", MEMORY),
+            debug=bool(payload.faults),
+            trace=len(payload.programs) == 1,
+            seconds=payload.seconds,
+            cpuid=_changes(self.cpu(cpu)),
+            wanted=((results, _RESULTS_WANTED),),
+        )
+
+        def watch(machine: L1Machine) -> Left:
             _note(machine, folder)
-            return watch_program(machine, image, program)
+            return carry_out(machine, probe, payload)
 
         try:
-            seen, machine = self._host(cpu, _PROBE_MEMORY).run(job, watch)
+            left, machine = self._host(cpu, MEMORY).run(job, watch)
         finally:
             copy.unlink(missing_ok=True)
-        steps = attribution.of_steps(seen.steps, machine.trace, image.symbol("svmconf_step_code"))
-        layers = self._layers([step.answered_by for step in steps])
-        return seen.model_copy(update=self._who(cpu) | {"steps": steps, "layers": layers})
+        steps = sum(map(len, left.programs())) if job.trace else 0
+        answers = attribution.of_steps(steps, machine.trace, probe.symbol(STEP_CODE))
+        return left.model_copy(update=self._who(cpu) | {"answers": answers, "layers": self._layers(answers)})
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """It has none."""
         raise SvmconfError(f"{self.name} has no live console", "svmconf shell --engine qemu-10.0")
 
-    def _host(self, cpu: str = _MODEL, memory: int = _PROBE_MEMORY) -> Host:
-        """The L1 for machines of that processor and size; it runs from its first machine on."""
-        what = _L0_MODELS[cpu.partition(",")[0]], max(_L1_MEMORY, memory + _L1_OWN)
+    def system(self, cpu: str = _MODEL, memory: int = MEMORY) -> System:
+        """L1, for machines of that processor and with so many MiB."""
+        model, size = self._l0(cpu, memory)
+        return linux(self._kernel, self._qemu, model, build.vmm(), memory=size)
+
+    def _host(self, cpu: str = _MODEL, memory: int = MEMORY) -> Host:
+        """The L1 for such machines; it runs from its first machine on."""
+        what = self._l0(cpu, memory)
         if what not in self._hosts:
-            self._hosts[what] = Host(linux(self._kernel, self._qemu, what[0], build.vmm(), memory=what[1]))
+            self._hosts[what] = Host(self.system(cpu, memory))
         return self._hosts[what]
+
+    @staticmethod
+    def _l0(cpu: str, memory: int) -> tuple[str, int]:
+        return _L0_MODELS[cpu.partition(",")[0]], max(_L1_MEMORY, memory + _L1_OWN)
 
     def _who(self, cpu: str) -> dict[str, object]:
         return {"engine": self.name, "engine_version": self.version, "cpu": cpu}

@@ -9,8 +9,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -21,14 +22,17 @@ from harness import paths
 from harness.boot import Boot
 from harness.deadline import Deadline
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import observe, watch_program
+from harness.engines.collect import carry_out, observe
 from harness.errors import EngineError, SvmconfError, ToolMissing
+from harness.guests.files import Files
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import MEMORY, MOST, Left, Payload
 from harness.machine.base import Point
 from harness.machine.image import Image
+from harness.machine.plugin import Plugin
 from harness.machine.qemu import QemuMachine
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 PROBE_IMAGE = paths.IMAGES / "probe.elf"
 _MODELS = TypeAdapter(dict[str, CpuModel])
@@ -106,6 +110,10 @@ class Qemu:
             return "cannot watch every access to a page: QEMU's TCG can (--engine tcg)"
         return ""
 
+    def dear(self, boot: Boot) -> str:
+        """No boot takes long."""
+        return ""
+
     def close(self) -> None:
         """Nothing runs between boots."""
 
@@ -176,49 +184,99 @@ class Qemu:
     def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
         """Boot a hypervisor and bring back all that was seen."""
         image = Image.load(manifest.image)
-        seconds = boot.seconds or manifest.seconds
-        with self._machine(image, manifest.command_line(boot), cpu, manifest.memory, seconds, folder) as machine:
+        seconds = manifest.seconds_for(boot)
+        memory, more = manifest.memory_for(boot), _loader(boot.linux, folder)
+        with self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder, more=more) as machine:
             seen = observe(machine, image, manifest, boot, self._breakpoints)
         return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
-        copy = folder / "program.elf"
-        image = program.into(Image.load(PROBE_IMAGE), copy)
+    @property
+    def room(self) -> int:
+        """All that the probe takes."""
+        return MOST
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload."""
+        probe, copy = Image.load(PROBE_IMAGE), folder / "program.elf"
         try:
-            with self._machine(image, "", cpu, 64, program.seconds, folder) as machine:
-                seen = watch_program(machine, image, program)
+            image = payload.image(probe, copy)
+            with self._machine(image, "", cpu, MEMORY, payload.seconds, folder) as machine:
+                left = carry_out(machine, probe, payload)
         finally:
             copy.unlink(missing_ok=True)
-        return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
+        return left.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
+
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """Boot it without a hypervisor."""
+        files = Files.of(linux)
+        command = [
+            *self._command(cpu, files.kernel, linux.command_line),
+            *("-smp", str(linux.processors), "-initrd", str(files.initramfs)),
+        ]
+        with QemuMachine(command, linux.memory, folder, Deadline.after(seconds), self._environment) as machine:
+            ended = machine.run(lambda stop: machine.debugger.resume())
+            return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """The command for a terminal: serial port on stdio, QMP and gdbstub on sockets in ``folder``."""
         qmp, gdb = folder / "qmp", folder / "gdb"
+        memory = manifest.memory_for(boot)
         command = [
-            *self._command(cpu, Image(manifest.image), manifest.command_line(boot)),
-            *("-m", f"{manifest.memory}M", "-object", f"memory-backend-ram,id=ram,size={manifest.memory}M"),
+            *self._command(cpu, manifest.image, manifest.command_line(boot), _loader(boot.linux, folder)),
+            *("-m", f"{memory}M", "-object", f"memory-backend-ram,id=ram,size={memory}M"),
             *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
             *("-qmp", f"unix:{qmp},server=on,wait=off", "-gdb", f"unix:{gdb},server=on,wait=off"),
         ]
         return Console(command, qmp, gdb, self._env)
 
+    def watched(
+        self, manifest: Manifest, boot: Boot, cpu: str, plugin: Plugin, folder: Path
+    ) -> AbstractContextManager[QemuMachine]:
+        """A machine with a hypervisor and a TCG plugin, stopped before its first instruction."""
+        image = Image.load(manifest.image)
+        memory, seconds, more = manifest.memory_for(boot), manifest.seconds_for(boot), _loader(boot.linux, folder)
+        return self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder, plugin, more)
+
     @contextmanager
     def _machine(
-        self, image: Image, cmdline: str, cpu: str, memory: int, seconds: float, folder: Path
+        self,
+        image: Image,
+        cmdline: str,
+        cpu: str,
+        memory: int,
+        seconds: float,
+        folder: Path,
+        plugin: Plugin | None = None,
+        more: Sequence[str] = (),
     ) -> Iterator[QemuMachine]:
-        command = self._command(cpu, image, cmdline)
-        with QemuMachine(command, memory, folder, Deadline.after(seconds), self._environment) as machine:
+        command = self._command(cpu, image.path, cmdline, more)
+        with QemuMachine(command, memory, folder, Deadline.after(seconds), self._environment, plugin) as machine:
             (folder / "command.json").write_text(json.dumps(machine.command, indent=1))
             yield machine
 
-    def _command(self, cpu: str, image: Image | None = None, cmdline: str = "") -> list[str]:
+    def _command(self, cpu: str, image: Path | None = None, cmdline: str = "", more: Sequence[str] = ()) -> list[str]:
         return [
             *self.argv,
             *self._arguments,
             *("-machine", "pc,memory-backend=ram", "-accel", self.accelerator, "-cpu", cpu),
             *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot"),
             *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
-            *(("-kernel", str(image.path)) if image else ()),
+            *(("-kernel", str(image)) if image else ()),
             *(("-append", cmdline) if cmdline else ()),
+            *more,
         ]
+
+
+def _loader(linux: Linux | None, folder: Path) -> tuple[str, ...]:
+    """What makes QEMU hand a Linux over as boot modules, by links in ``folder``: a path ends at a space there."""
+    if linux is None:
+        return ()
+    files = Files.of(linux)
+    links = {folder / "vmlinuz": files.kernel, folder / "initramfs": files.initramfs}
+    for link, file in links.items():
+        if " " in str(link):
+            raise EngineError(f"QEMU takes no boot module from {link}, whose path has a space", "--out DIR")
+        link.unlink(missing_ok=True)
+        link.symlink_to(file)
+    kernel, initramfs = (str(link).replace(",", ",,") for link in links)
+    return "-smp", str(linux.processors), "-initrd", f"{kernel} {linux.command_line.replace(',', ',,')},{initramfs}"

@@ -12,18 +12,19 @@ from harness import paths
 from harness.boot import Boot
 from harness.engines import store
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import observe, watch_program
+from harness.engines.collect import carry_out, observe
 from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
+from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, Seen
+from harness.lab.payload import MEMORY, MOST, STEP_CODE, Left, Payload
 from harness.machine.base import Point
 from harness.machine.handoff import multiboot1
 from harness.machine.image import Image
 from harness.machine.xen.dom0 import Domain
 from harness.machine.xen.layer import Layer, Refused
 from harness.machine.xen.machine import XenMachine
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
 PROBE_IMAGE = paths.IMAGES / "probe.elf"
 _MODEL, _WITHOUT_NPT, _FOREIGN = "EPYC", "EPYC,-npt", "GenuineIntel"
@@ -63,7 +64,11 @@ class Xen:
         return (_FOREIGN,)
 
     def lacks(self, boot: Boot) -> str:
-        """L0's debugger sees and changes everything."""
+        """L0's debugger sees and changes everything. Boot modules are not handed over."""
+        return "hands no boot modules over: QEMU and KVM inside TCG do" if boot.linux else ""
+
+    def dear(self, boot: Boot) -> str:
+        """No boot takes long."""
         return ""
 
     def close(self) -> None:
@@ -132,19 +137,28 @@ class Xen:
             seen = observe(machine, image, manifest, boot, Point.HARDWARE)
         return seen.model_copy(update=self._who(cpu))
 
-    def execute(self, program: Program, cpu: str, folder: Path) -> Seen:
-        """Let the probe execute a program."""
-        copy = folder / "program.elf"
-        image = program.into(Image.load(PROBE_IMAGE), copy)
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+        """It cannot."""
+        raise SvmconfError(f"{self.name} boots no Linux without a hypervisor yet", "--engine qemu-10.0")
+
+    @property
+    def room(self) -> int:
+        """All that the probe takes."""
+        return MOST
+
+    def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
+        """Boot the probe with a payload."""
+        probe, copy = Image.load(PROBE_IMAGE), folder / "program.elf"
+        alone = len(payload.programs) == 1 and not payload.faults
         try:
-            asks = None if program.faults else image.symbol("svmconf_step_code")
-            with self._machine(image, "", cpu, _MEMORY, program.seconds, folder, asks) as machine:
-                seen = watch_program(machine, image, program)
-                answers = [*machine.answers, *[""] * len(seen.steps)]
-                steps = [s.model_copy(update={"answered_by": a}) for s, a in zip(seen.steps, answers, strict=False)]
+            image = payload.image(probe, copy)
+            asks = probe.symbol(STEP_CODE) if alone else None
+            with self._machine(image, "", cpu, max(MEMORY, _MEMORY), payload.seconds, folder, asks) as machine:
+                left = carry_out(machine, probe, payload)
+                answers = tuple(machine.answers)
         finally:
             copy.unlink(missing_ok=True)
-        return seen.model_copy(update={"steps": steps} | self._who(cpu))
+        return left.model_copy(update=self._who(cpu) | {"answers": answers})
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """There is none: a domain is set going by the harness, not by a command line."""

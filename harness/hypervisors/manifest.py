@@ -68,7 +68,9 @@ class Manifest(BaseModel):
     """A hypervisor under test.
 
     ``guests`` are the names a case may ask for; ``guest_word`` and ``count_word`` are how to ask on the command line.
-    ``records`` tells that it prints the records of docs/protocol.md. ``memory`` is in MiB.
+    ``records`` tells that it prints the records of docs/protocol.md. ``modules`` tells that it boots a Linux that comes
+    as two boot modules: the kernel, whose string is a name and then the kernel's command line, and an initramfs.
+    ``memory`` is in MiB.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +81,7 @@ class Manifest(BaseModel):
     memory: int = Field(default=128, ge=8, le=4096)
     seconds: float = Field(default=10.0, gt=0)
     records: bool = False
+    modules: bool = False
     guests: tuple[str, ...] = ()
     guest_word: str = "guest={}"
     count_word: str = "count={}"
@@ -87,11 +90,23 @@ class Manifest(BaseModel):
     def command_line(self, boot: Boot) -> str:
         """The command line for one boot."""
         words = [self.cmdline]
-        if boot.guest is not None:
+        if boot.guest in self.guests:
             words.append(self.guest_word.format(boot.guest))
         if boot.count is not None:
             words.append(self.count_word.format(boot.count))
         return " ".join(filter(None, (*words, *boot.words)))
+
+    def offers(self, boot: Boot) -> bool:
+        """Whether it has the guest that is asked for."""
+        return boot.guest is None or boot.guest in self.guests or (boot.linux is not None and self.modules)
+
+    def memory_for(self, boot: Boot) -> int:
+        """How much the machine needs, in MiB."""
+        return max(self.memory, boot.linux.memory) if boot.linux else self.memory
+
+    def seconds_for(self, boot: Boot) -> float:
+        """How long one boot may take."""
+        return boot.seconds or (boot.linux.seconds if boot.linux else self.seconds)
 
     def outcome_of(self, code: int | None, console: str) -> str | None:
         """The name of the outcome that an exit code or the console shows, if any."""

@@ -1,186 +1,166 @@
-"""Programs for the probe, as plain data, in the format of docs/protocol.md ("The probe").
+"""Programs for the probe, as plain data: memory to fill, memory to watch, and steps to take (docs/lab.md).
 
+>>> from harness.lab.steps import execute, wrmsr
 >>> from harness.msr import Msr
 >>> program = Program(steps=(wrmsr(Msr.EFER, 0x1500), execute(Insn.VMRUN, rax=0x1000008)))
->>> len(program.encode())
-272
+>>> [step.code.hex(" ") for step in program.steps]
+['0f 30', '0f 01 d8']
 """
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
+from enum import StrEnum
+from functools import cached_property
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from harness.boot import Fault, Insn
-from harness.errors import ImageError
-from harness.machine.base import Memory
-from harness.machine.ending import Ending
-from harness.machine.image import Image
 from harness.observation import Blob
 
-REGISTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
+REGISTERS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
+"""The general-purpose registers in the order of their numbers in instructions."""
+
 SCRATCH = 0x0100_0000
 """Physical address of the scratch memory for regions: 16 MiB to 32 MiB."""
 
-_SECTION_SIZE = 0x1_0000
-_NO_FAULT = 0xFFFF_FFFF
-_HEADER = struct.Struct("<4sHHH6x")
-_REGION = struct.Struct("<QII")
-_STEP = struct.Struct("<BB46s10Q")
-_RESULTS = struct.Struct("<4sIII")
-_RESULT = struct.Struct("<IIQQQQ10QQ")
+SCRATCH_END = 0x0200_0000
+LOW, LOW_END = 0x1_0000, 0x8_0000
+"""Scratch memory that real mode reaches."""
+
+MOST_CODE = 2048
+"""Bytes of code in one step."""
+
+MOST_WATCHED = 1 << 20
+"""Bytes of watched memory in one program."""
+
+_ANY_CPL = range(4)
+
+
+class StepMode(StrEnum):
+    """The operating mode in which the code of a step runs, in the order of their numbers in docs/protocol.md."""
+
+    LONG = "64-bit mode"
+    COMPATIBILITY = "compatibility mode"
+    COMPATIBILITY_16 = "16-bit compatibility mode"
+    PROTECTED = "protected mode"
+    PROTECTED_16 = "16-bit protected mode"
+    REAL = "real mode"
+    V86 = "virtual-8086 mode"
+    PAE = "protected mode with PAE paging"
+
+    @property
+    def bits(self) -> int:
+        """The default operand size of its code: 16, 32 or (for 64-bit mode) 64."""
+        if self is StepMode.LONG:
+            return 64
+        return 32 if self in (StepMode.COMPATIBILITY, StepMode.PROTECTED, StepMode.PAE) else 16
+
+    @property
+    def cpls(self) -> range:
+        """The privilege levels that it has."""
+        return {StepMode.REAL: range(1), StepMode.V86: range(3, 4)}.get(self, _ANY_CPL)
 
 
 class Step(BaseModel):
-    """64-bit code that is executed at a CPL with these registers (64-bit numbers by name; 0 when absent)."""
+    """Code that is executed in a mode at a CPL, with these registers (by name; 0 when absent, RSP a stack).
 
-    model_config = ConfigDict(frozen=True)
+    :param rflags: what RFLAGS holds at its start; interrupts are off when absent. An interrupt ends the step.
+    :param xmm: XMM0 to XMM15 at its start, 128-bit numbers; they are recorded after it then.
+    :param look: record what changed in the watched memory.
+    :param state: record EFER and VM_HSAVE_PA after it.
+    :param time: record the TSC's difference around it.
+    :param vmcb: physical address of the VMCB, when it executes VMRUN.
+    :param name: what it is called in messages and reports.
 
-    code: Blob
-    cpl: int = Field(default=0, json_schema_extra={"enum": [0, 3]})
-    registers: dict[str, int] = {}
-
-    @model_validator(mode="after")
-    def _fits(self) -> Step:
-        if len(self.code) > 46:
-            raise ValueError(f"a step has at most 46 bytes of code, not {len(self.code)}")
-        if self.cpl not in (0, 3):
-            raise ValueError("a step runs at CPL 0 or 3")
-        if unknown := set(self.registers) - set(REGISTERS):
-            raise ValueError(f"a step cannot preset {', '.join(sorted(unknown))}")
-        return self
-
-
-def execute(insn: Insn, *, cpl: int = 0, **registers: int) -> Step:
-    """One instruction."""
-    return Step(code=insn.opcodes[0], cpl=cpl, registers=registers)
-
-
-def rdmsr(msr: int, *, cpl: int = 0) -> Step:
-    """Read an MSR; :attr:`StepSeen.value` holds it."""
-    return execute(Insn.RDMSR, cpl=cpl, rcx=msr)
-
-
-def wrmsr(msr: int, value: int, *, cpl: int = 0) -> Step:
-    """Write an MSR."""
-    return execute(Insn.WRMSR, cpl=cpl, rcx=msr, rax=value & 0xFFFFFFFF, rdx=value >> 32)
-
-
-def cpuid(leaf: int) -> Step:
-    """Execute CPUID."""
-    return execute(Insn.CPUID, rax=leaf)
-
-
-class Program(BaseModel):
-    """Memory to fill (physical address: bytes) and steps to take. ``faults`` are seeded defects of the engine."""
-
-    model_config = ConfigDict(frozen=True)
-
-    regions: dict[int, Blob] = {}
-    steps: tuple[Step, ...]
-    faults: tuple[Fault, ...] = ()
-    seconds: float = 10.0
-
-    def encode(self) -> bytes:
-        """The bytes for the probe's program section; raise :class:`ValueError` when they do not fit."""
-        tables = _HEADER.size + _REGION.size * len(self.regions) + _STEP.size * len(self.steps)
-        head = _HEADER.pack(b"SVMP", 1, len(self.regions), len(self.steps))
-        regions = data = b""
-        for address, content in self.regions.items():
-            regions += _REGION.pack(address, len(content), tables + len(data))
-            data += content
-        steps = b"".join(
-            _STEP.pack(step.cpl, len(step.code), step.code, *(step.registers.get(name, 0) for name in REGISTERS))
-            for step in self.steps
-        )
-        encoded = head + regions + steps + data
-        if len(encoded) > _SECTION_SIZE:
-            raise ValueError(f"the program has {len(encoded)} bytes, the probe takes {_SECTION_SIZE}")
-        return encoded
-
-    def into(self, probe: Image, copy: Path) -> Image:
-        """A copy of the probe's image that carries this program."""
-        _, size, offset = probe.section(".svmconf.program")
-        if size < _SECTION_SIZE:
-            raise ImageError(f"{probe.path}: section .svmconf.program has {size:#x} bytes, not {_SECTION_SIZE:#x}")
-        encoded = self.encode()
-        copy.write_bytes(probe.data[:offset] + encoded + probe.data[offset + len(encoded) :])
-        return Image(copy)
-
-
-class NeverEnded(AssertionError):
-    """A step that is judged never ended: the processor did something else than what the manual says, and went away."""
-
-
-class StepSeen(BaseModel):
-    """What one step did: the fault's vector (``None``: it ran to its end), and the registers after it.
-
-    ``answered_by`` names the layer that answered it, on an engine that has several and can tell.
+    Raises :class:`ValueError` for what the probe cannot execute.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    vector: int | None
-    error: int
-    rip: int
-    cr2: int
-    efer: int
-    rflags: int
-    registers: dict[str, int]
-    vm_hsave_pa: int
-    answered_by: str = ""
+    code: Blob
+    mode: StepMode = StepMode.LONG
+    cpl: int = 0
+    registers: dict[str, int] = {}
+    rflags: int | None = None
+    xmm: tuple[int, ...] | None = None
+    look: bool = True
+    state: bool = True
+    time: bool = False
+    vmcb: int | None = None
+    name: str = ""
 
-    @property
-    def value(self) -> int:
-        """EDX:EAX, as RDMSR returns it."""
-        return (self.registers["rdx"] & 0xFFFFFFFF) << 32 | self.registers["rax"] & 0xFFFFFFFF
+    @model_validator(mode="after")
+    def _possible(self) -> Step:
+        if not 1 <= len(self.code) <= MOST_CODE:
+            raise ValueError(f"a step has 1 to {MOST_CODE} bytes of code, not {len(self.code)}")
+        if self.cpl not in self.mode.cpls:
+            raise ValueError(f"there is no CPL {self.cpl} in {self.mode}")
+        if unknown := set(self.registers) - set(REGISTERS):
+            raise ValueError(f"a step cannot preset {', '.join(sorted(unknown))}")
+        if self.xmm is not None and len(self.xmm) != 16:
+            raise ValueError(f"there are 16 XMM registers, not {len(self.xmm)}")
+        return self
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The bytes for the probe."""
+        from harness.lab import wire
+
+        return wire.step(self)
 
 
-class Seen(BaseModel):
-    """The observation of a program: a result for each step that ended, and how the machine ended."""
+class Program(BaseModel):
+    """What the probe does: fill memory (physical address: bytes), watch memory (physical address: size), take steps.
+
+    :param faults: seeded defects of the engine.
+    :param seconds: how long it may take.
+    :param thorough: also bring MSRs, local APIC and interrupt controllers back before it, where other programs ran
+        before it in the same boot.
+
+    Raises :class:`ValueError` for what the probe refuses.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    engine: str
-    engine_version: str
-    cpu: str
-    command: list[str]
-    ended: Ending
-    program: Program
-    steps: list[StepSeen] = []
-    under_way: int = 0
-    layers: list[str] = []
-    console: str = ""
-    seconds: float = 0.0
-    boot_seconds: float = 0.0
+    regions: dict[int, Blob] = {}
+    watches: dict[int, int] = {}
+    steps: tuple[Step, ...]
+    faults: tuple[Fault, ...] = ()
+    seconds: float = 10.0
+    thorough: bool = True
 
-    def __getitem__(self, step: int) -> StepSeen:
-        try:
-            return self.steps[step]
-        except IndexError:
-            raise NeverEnded(f"step {step} never ended: the machine {self.ended}") from None
+    @model_validator(mode="after")
+    def _possible(self) -> Program:
+        for address, content in self.regions.items():
+            end = address + len(content)
+            if not (SCRATCH <= address <= end <= SCRATCH_END or LOW <= address <= end <= LOW_END):
+                raise ValueError(f"{address:#x}..{end:#x} is not in the probe's scratch memory")
+        if any(address % 8 or size % 8 or size <= 0 for address, size in self.watches.items()):
+            raise ValueError("watched memory begins and ends on multiples of 8")
+        if sum(self.watches.values()) > MOST_WATCHED:
+            raise ValueError(f"at most {MOST_WATCHED} bytes can be watched")
+        return self
+
+    def memory(self, address: int, size: int) -> bytes:
+        """What the regions put there; the rest is 0."""
+        found = bytearray(size)
+        for start, content in self.regions.items():
+            low, high = max(start, address), min(start + len(content), address + size)
+            if low < high:
+                found[low - address : high - address] = content[low - start : high - start]
+        return bytes(found)
 
 
-def results(probe: Image, ram: Memory) -> tuple[list[StepSeen], int]:
-    """What the probe left in RAM: the steps that ended, and the number (from 1) of the one under way, or 0."""
-    address, _, _ = probe.section(".svmconf.results")
-    magic, ended, under_way, _ = _RESULTS.unpack(ram.read(address, _RESULTS.size))
-    if magic != b"SVMR":
-        return [], 0
-    return [_result(ram.read(address + _RESULTS.size + 128 * n, 128)) for n in range(ended)], under_way
-
-
-def _result(data: bytes) -> StepSeen:
-    vector, error, rip, cr2, efer, rflags, *registers, hsave = _RESULT.unpack(data)
-    return StepSeen(
-        vector=None if vector == _NO_FAULT else vector,
-        error=error,
-        rip=rip,
-        cr2=cr2,
-        efer=efer,
-        rflags=rflags,
-        registers=dict(zip(REGISTERS, registers, strict=True)),
-        vm_hsave_pa=hsave,
-    )
+__all__ = [
+    "LOW",
+    "LOW_END",
+    "MOST_CODE",
+    "MOST_WATCHED",
+    "REGISTERS",
+    "SCRATCH",
+    "SCRATCH_END",
+    "Insn",
+    "Program",
+    "Step",
+    "StepMode",
+]

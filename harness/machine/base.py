@@ -93,9 +93,10 @@ class Debugger(Protocol):
 
 
 class Memory(Protocol):
-    """Guest-physical memory from 0 to ``size`` bytes."""
+    """Guest-physical memory from 0 to ``size`` bytes; ``live`` when it can be read while the machine runs."""
 
     size: int
+    live: bool
 
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes at a physical address; raise :class:`ValueError` outside RAM."""

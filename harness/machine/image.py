@@ -114,6 +114,17 @@ class Image:
         return min(s["p_paddr"] for s in loads), max(s["p_paddr"] + s["p_memsz"] for s in loads)
 
     @cached_property
+    def constant(self) -> list[tuple[int, int]]:
+        """The physical addresses, from and to, that it loads and is not to write: its code and read-only data."""
+        if self.data[:4] != b"\x7fELF":
+            return []
+        return [
+            (s["p_paddr"], s["p_paddr"] + s["p_filesz"])
+            for s in self._elf.iter_segments()
+            if s["p_type"] == "PT_LOAD" and s["p_filesz"] and not s["p_flags"] & 2
+        ]
+
+    @cached_property
     def multiboot1(self) -> tuple[tuple[tuple[int, bytes], ...], int] | None:
         """What a multiboot 1 loader puts where, and where it enters; ``None`` for an image that says neither.
 

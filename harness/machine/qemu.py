@@ -19,6 +19,7 @@ from harness.errors import DeadlineExceeded, EngineError, SvmconfError
 from harness.machine.base import Stop
 from harness.machine.ending import Ending, How
 from harness.machine.gdb import Gdb
+from harness.machine.plugin import Plugin
 from harness.machine.process import Child
 from harness.machine.qmp import Qmp
 from harness.machine.ram import Ram
@@ -36,7 +37,7 @@ _FLAGS = re.compile(r"\b(?:RFL|EFL)=([0-9a-f]+)")
 class QemuMachine:
     """A machine that is stopped before its first instruction until :meth:`run`.
 
-    ``command`` is the command line without the files and sockets, which this class adds.
+    ``command`` is the command line without the files and sockets, which this class adds; so it does with a plugin.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class QemuMachine:
         folder: Path,
         deadline: Deadline,
         env: dict[str, str] | None = None,
+        plugin: Plugin | None = None,
     ) -> None:
         self.folder = folder
         self.deadline = deadline
@@ -59,12 +61,12 @@ class QemuMachine:
         self._seen = {self._serial: 0, self._debug: 0}
         self._closing = contextlib.ExitStack()
         try:
-            self._start(command, memory, env)
+            self._start(command, memory, env, plugin)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, command: Sequence[str], memory: int, env: dict[str, str] | None) -> None:
+    def _start(self, command: Sequence[str], memory: int, env: dict[str, str] | None, plugin: Plugin | None) -> None:
         size = memory << 20
         self.ram = self._closing.enter_context(Ram(size))
         ram_file = f"/proc/self/fd/{self.ram.descriptor}"
@@ -78,6 +80,7 @@ class QemuMachine:
             *("-object", f"memory-backend-file,id=ram,size={memory}M,mem-path={ram_file},share=on"),
             *("-debugcon", f"file:{self._debug}", "-serial", f"file:{self._serial}"),
             *("-d", "cpu_reset", "-D", str(self._log)),
+            *(plugin.words(ram_file, size) if plugin else ()),
             "-no-shutdown",  # pause instead, so that the last state can be read
             *("-chardev", f"socket,id=qmp,fd={theirs_qmp.fileno()}", "-mon", "chardev=qmp,mode=control"),
             *("-chardev", f"socket,id=gdb,fd={theirs_gdb.fileno()}", "-gdb", "chardev:gdb", "-S"),
@@ -86,7 +89,10 @@ class QemuMachine:
             self.child = Child(
                 self.command,
                 self.folder / "stderr.log",
-                pass_fds=(theirs_qmp.fileno(), theirs_gdb.fileno(), self.ram.descriptor),
+                pass_fds=(
+                    *(theirs_qmp.fileno(), theirs_gdb.fileno(), self.ram.descriptor),
+                    *((plugin.out,) if plugin else ()),
+                ),
                 env=env,
             )
         self._closing.callback(self.child.kill)

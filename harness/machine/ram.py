@@ -17,6 +17,8 @@ class Ram:
     opens it as ``/proc/self/fd/N``.
     """
 
+    live = True
+
     def __init__(self, size: int) -> None:
         self.size = size
         self.descriptor = os.memfd_create("svmconf-ram")

@@ -1,8 +1,14 @@
-"""The VMCB read from outside: its bytes, by the names of APM vol. 2, appendix B."""
+"""The VMCB: its bytes, by the names of APM vol. 2, appendix B.
+
+>>> vmcb = Vmcb(bytes(0x1000))
+>>> vmcb.cr0, vmcb["cr0"], vmcb.cs.attrib
+(0, 0, 0)
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,12 @@ FIELDS: dict[str, Field] = {
     "sysenter_eip": Field(0x638, 8),
     "cr2": Field(0x640, 8),
     "g_pat": Field(0x668, 8),
+    "dbgctl": Field(0x670, 8),
+    "br_from": Field(0x678, 8),
+    "br_to": Field(0x680, 8),
+    "lastexcpfrom": Field(0x688, 8),
+    "lastexcpto": Field(0x690, 8),
+    "spec_ctrl": Field(0x6E0, 8),
 }
 
 MISC2_VMRUN = 1 << 0
@@ -93,8 +105,129 @@ VMEXIT_INVALID = (1 << 64) - 1
 _PAGE_ADDRESS = ~0xFFF
 
 
+class _Named:
+    """A field as an attribute of a VMCB, by the attribute's own name."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, vmcb: Vmcb, owner: type) -> int:
+        return vmcb[self._name]
+
+    def __set__(self, vmcb: Vmcb, value: int) -> None:
+        vmcb[self._name] = value
+
+
+class Segment:
+    """A segment register, or a descriptor table's: ``selector``, ``attrib`` (15.5.1), ``limit``, ``base``."""
+
+    def __init__(self, vmcb: Vmcb, name: str) -> None:
+        self._vmcb = vmcb
+        self._name = name
+
+    def _part(name: str) -> Any:  # type: ignore[misc]  # noqa: N805
+        def get(self: Segment) -> int:
+            return self._vmcb[f"{self._name}.{name}"]
+
+        def put(self: Segment, value: int) -> None:
+            self._vmcb[f"{self._name}.{name}"] = value
+
+        return property(get, put)
+
+    selector: int = _part("selector")
+    attrib: int = _part("attrib")
+    limit: int = _part("limit")
+    base: int = _part("base")
+
+
+class _Segments:
+    """A segment as an attribute of a VMCB."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, vmcb: Vmcb, owner: type) -> Segment:
+        return Segment(vmcb, self._name)
+
+
 class Vmcb:
-    """4 KiB of VMCB. ``vmcb["guest_asid"]`` reads a field by name as a little-endian number."""
+    """4 KiB of VMCB. ``vmcb["guest_asid"]`` and ``vmcb.guest_asid`` read a field as a little-endian number.
+
+    Writing a field raises :class:`TypeError`: this one was recorded (:class:`harness.lab.vmcb.Draft` can be written).
+    """
+
+    intercept_cr_read = _Named()
+    intercept_cr_write = _Named()
+    intercept_dr_read = _Named()
+    intercept_dr_write = _Named()
+    intercept_exceptions = _Named()
+    intercept_misc1 = _Named()
+    intercept_misc2 = _Named()
+    intercept_misc3 = _Named()
+    pause_filter_threshold = _Named()
+    pause_filter_count = _Named()
+    iopm_base_pa = _Named()
+    msrpm_base_pa = _Named()
+    tsc_offset = _Named()
+    guest_asid = _Named()
+    tlb_control = _Named()
+    vintr = _Named()
+    interrupt_state = _Named()
+    exitcode = _Named()
+    exitinfo1 = _Named()
+    exitinfo2 = _Named()
+    exitintinfo = _Named()
+    nested_control = _Named()
+    avic_apic_bar = _Named()
+    eventinj = _Named()
+    n_cr3 = _Named()
+    virt_enables = _Named()
+    vmcb_clean = _Named()
+    nrip = _Named()
+    bytes_fetched = _Named()
+    avic_backing_page = _Named()
+    avic_logical_table = _Named()
+    avic_physical_table = _Named()
+    cpl = _Named()
+    efer = _Named()
+    cr4 = _Named()
+    cr3 = _Named()
+    cr0 = _Named()
+    dr7 = _Named()
+    dr6 = _Named()
+    rflags = _Named()
+    rip = _Named()
+    rsp = _Named()
+    s_cet = _Named()
+    ssp = _Named()
+    isst_addr = _Named()
+    rax = _Named()
+    star = _Named()
+    lstar = _Named()
+    cstar = _Named()
+    sfmask = _Named()
+    kernel_gs_base = _Named()
+    sysenter_cs = _Named()
+    sysenter_esp = _Named()
+    sysenter_eip = _Named()
+    cr2 = _Named()
+    g_pat = _Named()
+    dbgctl = _Named()
+    br_from = _Named()
+    br_to = _Named()
+    lastexcpfrom = _Named()
+    lastexcpto = _Named()
+    spec_ctrl = _Named()
+    es = _Segments()
+    cs = _Segments()
+    ss = _Segments()
+    ds = _Segments()
+    fs = _Segments()
+    gs = _Segments()
+    gdtr = _Segments()
+    ldtr = _Segments()
+    idtr = _Segments()
+    tr = _Segments()
 
     def __init__(self, data: bytes) -> None:
         if len(data) != 0x1000:
@@ -104,6 +237,9 @@ class Vmcb:
     def __getitem__(self, name: str) -> int:
         field = FIELDS[name]
         return int.from_bytes(self.data[field.offset : field.offset + field.size], "little")
+
+    def __setitem__(self, name: str, value: int) -> None:
+        raise TypeError(f"this VMCB was recorded: {name} cannot be written")
 
     @property
     def iopm_base(self) -> int:

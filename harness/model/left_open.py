@@ -62,7 +62,7 @@ def tlb_control(state: State) -> Iterator[Violation]:
         yield Violation("tlb_control", value, f"only {', '.join(map(str, legal))} are defined here", change)
 
 
-@rule("SVM-15.34-001", "SVM-15.34.3-001", "SVM-15.35-001", effect=Effect.UNDEFINED)
+@rule(*(f"SVM-15.34.3-{number:03}" for number in (1, 2, 3, 4)), effect=Effect.UNDEFINED)
 def encrypted(state: State) -> Iterator[Violation]:
     """Guests with encrypted memory or state are outside of this model."""
     value = state["nested_control"]

@@ -77,7 +77,7 @@ class Misc1(IntEnum):
 class Misc2(IntEnum):
     """``intercept_misc2``, offset 010h, likewise."""
 
-    VMRUN = 1 << 0
+    VMRUN, VMMCALL, VMLOAD, VMSAVE, STGI, CLGI, SKINIT, RDTSCP = (1 << n for n in range(8))
 
 
 class Vintr(IntEnum):

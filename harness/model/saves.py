@@ -161,7 +161,7 @@ def host_restored(passage: Passage) -> Iterator[Violation]:
             yield Violation(f"host.{name}", now, f"it was {was:#x} at VMRUN")
 
 
-@exit_rule("SVM-15.5.1-011", "SVM-15.6-014", "SVM-15.5.1-F-005", "SVM-15.5.1-F-006")
+@exit_rule("SVM-15.5.1-011", "SVM-15.6-014", "SVM-15.5.1-F-006")
 def host_flags(passage: Passage) -> Iterator[Violation]:
     """After #VMEXIT the host's RFLAGS are what they were, with RF and VM 0."""
     was, now = passage.host.get("eflags"), passage.resumed.get("eflags")

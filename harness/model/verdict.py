@@ -1,8 +1,7 @@
 """The verdict on a state: what VMRUN must do with it, and why.
 
->>> from harness.lab import vmcb
->>> from harness.machine.vmcb import Vmcb
->>> legal = State(rax=0x1000, vmcb=Vmcb(vmcb.real_mode(0x8000)))
+>>> from harness.model.guests import Mode, guest
+>>> legal = State(rax=0x1000, vmcb=guest(Mode.REAL))
 >>> judge(legal).outcome
 <Outcome.RUNS: 'runs'>
 >>> bad = legal.with_field("cr0", 1 << 29)

@@ -15,7 +15,8 @@ from itertools import zip_longest
 
 from harness.boot import Insn
 from harness.errors import SvmconfError
-from harness.lab.program import Program, Seen, StepSeen
+from harness.lab.program import Program
+from harness.lab.seen import Seen, StepSeen
 from harness.ledger import Entry, Evidence, Ledger, Verdict
 from harness.machine.vmcb import Vmcb
 from harness.observation import Event, Observation, Tried

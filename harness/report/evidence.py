@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from harness.lab.program import Seen
+from harness.lab.seen import Seen
 from harness.ledger import Entry, Evidence, Ledger
 from harness.machine.vmcb import Vmcb
 from harness.observation import Event, Observation

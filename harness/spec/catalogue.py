@@ -41,6 +41,9 @@ _TITLES = {
     "15.21": "Interrupt and Local APIC Support",
     "15.25": "Nested Paging",
     "15.33": "Nested Virtualization",
+    "15.34": "Secure Encrypted Virtualization",
+    "15.35": "Encrypted State (SEV-ES)",
+    "15.36": "Secure Nested Paging (SEV-SNP)",
 }
 """Of sections that have no entry of their own, only in their sub-sections."""
 

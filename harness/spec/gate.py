@@ -32,6 +32,7 @@ _NAMES = {
     "Fn8000_0001_ECX": {2: "SVM", 3: "ExtApicSpace", 4: "AltMovCr8", 12: "SKINIT", 29: "MONITORX"},
     "Fn8000_0001_EDX": {20: "NX", 27: "RDTSCP", 29: "LM"},
     "Fn8000_0008_EBX": {3: "INVLPGB", 4: "RDPRU", 8: "MCOMMIT", 9: "WBNOINVD"},
+    "Fn8000_000A_ECX": {4: "PML", 6: "x2AVIC_EXT"},
     "Fn8000_000A_EDX": {
         **{0: "NP", 1: "LbrVirt", 2: "SVML", 3: "NRIPS", 4: "TscRateMsr", 5: "VmcbClean", 6: "FlushByAsid"},
         **{7: "DecodeAssists", 8: "PmcVirt", 10: "PauseFilter", 12: "PauseFilterThreshold", 13: "AVIC"},
@@ -39,7 +40,11 @@ _NAMES = {
         **{23: "HOST_MCE_OVERRIDE", 24: "TlbiCtl", 25: "VNMI", 26: "IbsVirt", 27: "ExtLvtAvicAccessChg"},
         **{28: "NestedVirtVmcbAddrChk", 29: "BusLockThreshold", 30: "IdleHltIntercept"},
     },
-    "Fn8000_001F_EAX": {1: "SEV", 3: "SEV-ES", 4: "SEV-SNP"},
+    "Fn8000_001F_EAX": {
+        **{1: "SEV", 2: "VmPageFlush", 3: "SEV-ES", 4: "SEV-SNP", 11: "64BitHost", 12: "RestrictInject"},
+        **{13: "AlternateInject", 15: "PreventHostIbs", 16: "VTE", 19: "IbsVirtGuestCtl", 20: "PmcVirtGuestCtl"},
+        **{26: "SecureAvic", 27: "AllowedSevFeatures"},
+    },
     "Fn8000_0021_EAX": {9: "NoSmmCtlMSR", 24: "ERAPS"},
     "Fn8000_0022_EAX": {1: "LbrStack"},
 }

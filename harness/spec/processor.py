@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 from harness.boot import Fault, Insn
 from harness.engines.base import CpuModel
 from harness.errors import EngineError
-from harness.lab.program import Program, Seen, cpuid
+from harness.lab.program import Program
+from harness.lab.seen import Seen
+from harness.lab.steps import cpuid
 from harness.spec.gate import Cpuid, Gate
 
 _BASIC, _EXTENDED = 0, 0x8000_0000

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from harness.boot import Boot, Insn
-from harness.lab.program import Program, Seen, StepSeen, execute
+from harness.lab.program import Program
+from harness.lab.seen import Seen, StepSeen
+from harness.lab.steps import execute
 from harness.ledger import EngineLine, Entry, Evidence, Header, Ledger, Verdict
 from harness.machine.ending import Ending, How
 from harness.observation import Event, Observation

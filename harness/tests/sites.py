@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.boot import Boot, Fault, Insn
-from harness.lab import vmcb
+from harness.lab.guest import Mode, guest
 from harness.ledger import Entry, Ledger, Verdict
 from harness.msr import Msr
 from harness.spec import claims, expectations
@@ -16,8 +16,8 @@ HYPERVISOR, PLATFORM, OTHER = "SVM-15.4-003", "SVM-15.5.1-002", "SVM-15.5.1-005"
 OLD, NEW, XEN = "qemu-5.2", "qemu-10.0", "xen-4.17+kvm"
 
 SVMDIS = Fault(insn=Insn.RDMSR, select=Msr.VM_CR, force={"rax": (0x10, 0)})
-BEFORE = vmcb.real_mode(0x1000)
-AFTER = vmcb.real_mode(0x1000, exitcode=0x81, rip=0x1234)
+BEFORE = guest(Mode.REAL).vmcb.data
+AFTER = guest(Mode.REAL, exitcode=0x81, rip=0x1234).vmcb.data
 
 
 def known() -> Deviation:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -22,6 +23,7 @@ from harness.machine.bochs.dialogue import Dialogue
 from harness.machine.bochs.log import Log
 from harness.machine.bochs.memory import BochsMemory
 from harness.machine.bochs.processors import Processor, names
+from harness.machine.bochs.ram_image import split
 from harness.machine.bochs.rom import Preset, ask_at, rom, video_rom
 from harness.machine.handoff import Handoff
 from harness.machine.registers import GENERAL
@@ -364,9 +366,9 @@ def test_rom_holds_what_is_to_be_done() -> None:
     size = len(made)
     assert size & (size - 1) == 0
     orders = made[-0x8000:]
-    assert struct.unpack_from("<5I", orders) == (0x100020, 0x2BADB002, 0x9000, 1, 2)
-    assert struct.unpack_from("<IQ", orders, 20) == (0xC001_0114, 0x1_0000_0018)
-    where, address, words = struct.unpack_from("<III", orders, 32)
+    assert struct.unpack_from("<7I", orders) == (0x100020, 0x2BADB002, 0x9000, 0, 0, 1, 2)
+    assert struct.unpack_from("<IQ", orders, 28) == (0xC001_0114, 0x1_0000_0018)
+    where, address, words = struct.unpack_from("<III", orders, 40)
     assert (address, words) == (0x100000, 2)
     assert made[where - (1 << 32) + size :][:6] == b"image!"
     assert made[-16:-11] == bytes.fromhex("ea000000f0"), "the reset vector"
@@ -380,6 +382,16 @@ def test_image_that_fits_into_no_rom() -> None:
     assert len(rom(large, largest=4 << 20)) == 4 << 20
 
 
+def test_what_is_large_goes_into_ram() -> None:
+    kernel, initramfs = b"k" * (3 << 20), b"i" * (2 << 20)
+    small, ram = split(Handoff((*HANDOFF.regions, (0x110_0000, kernel), (0x150_0123, initramfs)), 0x100020, 1, 2))
+    assert (small.regions, small.eip) == (HANDOFF.regions, 0x100020)
+    assert ram is not None and (ram.address, ram.end) == (0x110_0000, 0x150_0123 + len(initramfs))
+    assert ram.content[: len(kernel)] == kernel and ram.content[0x40_0123:] == initramfs
+    assert struct.unpack_from("<7I", rom(small, ram=ram)[-0x8000:])[3:5] == (ram.address, ram.end)
+    assert split(HANDOFF) == (HANDOFF, None)
+
+
 def test_video_rom_has_its_checksum() -> None:
     assert sum(video_rom()) % 256 == 0 and len(video_rom()) == 512
 
@@ -391,3 +403,5 @@ def test_configuration_by_version() -> None:
     assert config((2, 7)).arguments == ("-q",) and config((3, 0)).arguments == ("-debugger", "-q")
     assert "warn:" not in str(config((3, 0))) and "warn: action=report" in str(config((3, 1)))
     assert "exclude_features=svm\n" in str(config((3, 1), ("svm",))) and "exclude" not in str(config((3, 1)))
+    large = replace(config((3, 1)), ram="/R", ram_at=1 << 24)
+    assert "optramimage1: file=/R, address=0x1000000\n" in str(large) and "optram" not in str(config((3, 1)))

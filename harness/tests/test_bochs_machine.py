@@ -25,13 +25,14 @@ from harness.engines.bochs import Bochs
 from harness.errors import EngineError, SvmconfError
 from harness.hypervisors import manifest as manifests
 from harness.hypervisors.manifest import Manifest
-from harness.lab.vmcb import CR0_ET, CR0_PG
+from harness.lab import runner
 from harness.machine.base import Point, Stop
 from harness.machine.bochs.machine import BochsMachine
 from harness.machine.bochs.rom import Preset, rom
 from harness.machine.ending import How
 from harness.machine.handoff import multiboot1
 from harness.machine.image import Image
+from harness.model.registers import Cr0
 from harness.msr import Msr
 from harness.observation import Observation
 
@@ -136,8 +137,8 @@ def test_flood_is_cut_off(boot: Booting, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_panic_of_bochs_is_no_verdict_on_the_software(bochs: Bochs, tmp_path: Path) -> None:
     if not (paths.IMAGES / "probe.elf").is_file():
         pytest.skip("the probe is not built: svmconf build")
-    program = runs({"PE clear": long_mode(cr0=CR0_PG | CR0_ET)})[""]
-    seen = bochs.execute(program, CPU, tmp_path)
+    program = runs({"PE clear": long_mode(cr0=Cr0.PG | Cr0.ET)})[""]
+    seen = runner.run(bochs, program, CPU, tmp_path)
     assert seen.ended.how is How.ENGINE_CRASHED
     assert "[CPU0] change_cpu_mode" in seen.ended.detail
     assert len(seen.steps) == 3 and seen.under_way == 4, "memory can still be read"

@@ -5,7 +5,7 @@ import pytest
 from harness.boot import Fault, Insn
 from harness.engines.base import CpuModel
 from harness.errors import EngineError
-from harness.lab.program import Seen, StepSeen
+from harness.lab.seen import Seen, StepSeen
 from harness.machine.ending import Ending, How
 from harness.spec import processor
 from harness.spec.gate import Gate

@@ -15,7 +15,8 @@ from harness import build
 from harness.boot import Fault, Insn
 from harness.cases import Absent, Executes
 from harness.engines.qemu import Qemu
-from harness.lab.program import Seen
+from harness.lab import runner
+from harness.lab.seen import Seen
 from harness.msr import CPUID_SVM, Msr
 from harness.suite import cases
 
@@ -45,7 +46,7 @@ def test_defect_turns_it_red(name: str, case: Case, executes: Executes, qemu: Qe
     build.probe()
     _, program = executes.variants[0]
     defect = TURNED_RED_BY.get(name.partition("::")[2], VMRUN_DOES_NOTHING)
-    broken = qemu.execute(program.model_copy(update={"faults": (defect,)}), "EPYC", tmp_path)
+    broken = runner.run(qemu, program.model_copy(update={"faults": (defect,)}), "EPYC", tmp_path)
     assert not broken.ended.engine_at_fault
     with pytest.raises(AssertionError):
         try:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ImageError
-from harness.machine.handoff import INFO, MAGIC, multiboot1
+from harness.guests.files import Module
+from harness.machine.bzimage import bare
+from harness.machine.handoff import INFO, MAGIC, MODULES_AT, multiboot1
 from harness.machine.image import Image
 
 
@@ -50,3 +52,51 @@ def test_an_image_that_does_not_say_where_is_refused(tmp_path: Path) -> None:
 def test_an_image_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="does not fit"):
         multiboot1(flat(tmp_path), "", 1)
+
+
+def test_modules_lie_in_pages_of_their_own_with_their_strings(tmp_path: Path) -> None:
+    modules = (Module(b"kernel" * 1000, "vmlinuz console=ttyS0"), Module(b"archive", "initramfs"))
+    handoff = multiboot1(flat(tmp_path), "guest=linux", 32, modules)
+    _, info = handoff.regions[-1]
+    flags, count, at = *struct.unpack_from("<I", info), *struct.unpack_from("<II", info, 20)
+    assert flags == 0b1001101 and count == 2
+    entries = [struct.unpack_from("<IIII", info, at - INFO + 16 * n) for n in range(count)]
+    assert [entry[:2] for entry in entries] == [
+        (MODULES_AT, MODULES_AT + 6000),
+        (MODULES_AT + 0x2000, MODULES_AT + 0x2007),
+    ]
+    assert dict(handoff.regions[1:-1]) == {start: m.data for (start, *_), m in zip(entries, modules, strict=True)}
+    for (_, _, string, _), module in zip(entries, modules, strict=True):
+        assert info[string - INFO :].startswith(module.string.encode() + b"\0")
+
+
+def bzimage(init_size: int = 4 << 20) -> Module:
+    image = bytearray(0x600)
+    image[0x1F1] = 1  # one sector of setup code behind the boot sector
+    image[0x201] = 0x66
+    image[0x202:0x206] = b"HdrS"
+    struct.pack_into("<I", image, 0x260, init_size)
+    return Module(bytes(image[:0x400]) + b"protected mode", "vmlinuz console=ttyS0 -- work 2")
+
+
+def test_a_linux_on_its_own_is_entered_by_the_32_bit_protocol() -> None:
+    handoff = bare((bzimage(), Module(b"archive", "initramfs")), 64)
+    regions = dict(handoff.regions)
+    assert regions[0x100000] == b"protected mode"
+    stub = regions[handoff.eip]
+    assert stub[0] == 0xBE and stub[5] == 0xE9, "mov esi; jmp"
+    (parameters,) = struct.unpack_from("<I", stub, 1)
+    assert handoff.eip + 10 + struct.unpack_from("<i", stub, 6)[0] == 0x100000
+    page = regions[parameters]
+    assert page[0x202:0x206] == b"HdrS" and page[0x210] == 0xFF and page[0x1E8] == 2
+    initramfs, size = struct.unpack_from("<II", page, 0x218)
+    assert regions[initramfs] == b"archive" and size == 7
+    (words,) = struct.unpack_from("<I", page, 0x228)
+    assert regions[words] == b"console=ttyS0 -- work 2\0"
+    assert struct.unpack_from("<QQI", page, 0x2D0 + 20) == (1 << 20, 63 << 20, 1)
+
+
+@pytest.mark.parametrize("kernel", [Module(bytes(0x600), ""), bzimage(init_size=64 << 20)])
+def test_what_is_no_kernel_or_does_not_fit_is_refused(kernel: Module) -> None:
+    with pytest.raises(ImageError, match=r"no bzImage|do not fit"):
+        bare((kernel, Module(b"archive", "initramfs")), 64)

@@ -23,7 +23,9 @@ from harness.engines.store import EngineMissing
 from harness.errors import ImageError, SvmconfError
 from harness.hypervisors import manifest as manifests
 from harness.hypervisors.manifest import Manifest
-from harness.lab.program import Program, cpuid, execute, rdmsr, wrmsr
+from harness.lab import runner
+from harness.lab.program import Program
+from harness.lab.steps import cpuid, execute, rdmsr, wrmsr
 from harness.machine.ending import How
 from harness.machine.l1.wire import CpuidChange
 from harness.msr import Msr
@@ -107,7 +109,7 @@ def test_the_processor_is_what_its_model_says(kvm: KvmInTcg, tmp_path: Path) -> 
     program = Program(steps=(cpuid(0), cpuid(0x8000_0001), cpuid(0x8000_000A), wrmsr(Msr.EFER, 0x1500)))
     for spec in ("EPYC", "EPYC,-npt", "EPYC,-svm", "Intel"):
         model = kvm.cpu(spec)
-        seen = kvm.execute(program, spec, tmp_path)
+        seen = runner.run(kvm, program, spec, tmp_path)
         vendor = b"".join(seen[0].registers[name].to_bytes(4, "little") for name in ("rbx", "rdx", "rcx"))
         assert vendor.decode() == model.vendor
         assert bool(seen[1].registers["rcx"] & 4) == model.svm
@@ -129,7 +131,7 @@ def test_svmdis_is_real(kvm: KvmInTcg, ours: Manifest, tmp_path: Path) -> None:
 def test_each_step_says_who_answered(kvm: KvmInTcg, tmp_path: Path) -> None:
     build.probe()
     nop = execute(Insn.CPUID).model_copy(update={"code": b"\x90"})
-    seen = kvm.execute(Program(steps=(rdmsr(Msr.EFER), nop, cpuid(0))), "EPYC", tmp_path)
+    seen = runner.run(kvm, Program(steps=(rdmsr(Msr.EFER), nop, cpuid(0))), "EPYC", tmp_path)
     assert [step.answered_by for step in seen.steps] == ["KVM", "TCG", "KVM"]
     assert seen.layers[0].endswith("answered 2 of 3 watched instructions, the layer below 1")
 
@@ -164,7 +166,7 @@ def test_an_instruction_can_be_lied_about(kvm: KvmInTcg, ours: Manifest, tmp_pat
 def test_a_step_can_be_sabotaged(kvm: KvmInTcg, tmp_path: Path) -> None:
     build.probe()
     faults = (Fault(insn=Insn.RDMSR, select=Msr.EFER, force={"rdx": (0xABC, 0)}),)
-    seen = kvm.execute(Program(steps=(rdmsr(Msr.EFER), cpuid(0)), faults=faults), "EPYC", tmp_path)
+    seen = runner.run(kvm, Program(steps=(rdmsr(Msr.EFER), cpuid(0)), faults=faults), "EPYC", tmp_path)
     assert seen[0].value >> 32 == 0xABC
     assert seen[1].vector is None
 
@@ -278,6 +280,7 @@ def test_an_l1_that_dies_is_replaced_and_the_job_done_again(kvm: KvmInTcg, boot:
 
 @pytest.mark.slow
 def test_a_job_that_kills_every_l1_is_given_up(kvm: KvmInTcg, boot: Booting) -> None:
+    boot("exits")  # else two threads ask for the first L1, and each gets its own
     killer = strike_soon(kvm, 2)
     seen = boot("hangs", seconds=3.0)
     killer.join()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ from harness.ledger import EngineLine, Entry, Evidence, Header, Line, Plan, Verd
 from harness.machine.ending import Ending, How
 from harness.observation import Observation
 from harness.report import terminal, write_all
+from harness.tests import ledgers
 
 ENGINE = EngineLine(name="e", version="1", cpus=["EPYC"])
 HEADER = Header(run="r", started="2026-01-01T00:00:00Z", command=[], hypervisor="h", engines=[ENGINE])
@@ -65,6 +67,24 @@ def test_a_line_that_was_cut_short_loses_nothing_else(tmp_path: Path) -> None:
     path.write_bytes(content[: -len(content) // 8])
     found = ledger.read(path)
     assert {e.case: e.verdict for e in found.entries} == {"a": Verdict.PASS, "b": Verdict.NOT_RUN}
+
+
+@pytest.mark.parametrize("read", [ledger.read, ledger.header, ledger.of])
+def test_a_ledger_of_another_format_says_who_can_read_it(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "ledger.jsonl"
+    path.write_text('{"line":"header","version":2,"run":"r","svmconf":"0.0.9","git":"abc"}\n{"line":"unheard-of"}\n')
+    with pytest.raises(SvmconfError, match="is a ledger of format 2, this svmconf reads format 3") as raised:
+        read(path)
+    assert "0.0.9 abc" in raised.value.hint
+
+
+def test_the_hash_of_what_ran_tells_programs_and_images_apart() -> None:
+    def of(**other: object) -> str:
+        return Evidence(id="x", observation=SEEN.model_copy(update=other)).program
+
+    assert of() == of(console="else", engine="another")
+    assert len({of(), of(image_sha256="1" * 64), of(boot=Boot(guest="hello")), ledgers.program("p", "e").program}) == 4
+    assert Evidence(id="nothing").program == ""
 
 
 def test_nothing_planned_is_no_ledger(tmp_path: Path) -> None:

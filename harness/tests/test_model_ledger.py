@@ -8,7 +8,7 @@ import pytest
 
 from harness import ledger, model, paths
 from harness.errors import SvmconfError
-from harness.lab.program import Seen
+from harness.lab.seen import Seen
 from harness.ledger import Evidence, Ledger, Verdict
 from harness.model import Cpuid, Outcome
 from harness.model.cpuid import LEAST, NP

@@ -11,7 +11,7 @@ import pytest
 from harness import ledger
 from harness.errors import SvmconfError
 from harness.ledger import Evidence
-from harness.stored import File, Piece, Stored
+from harness.ledger.stored import File, Piece, Stored
 from harness.tests import ledgers
 
 

@@ -23,6 +23,7 @@ def entry(case: str) -> Entry:
     return Entry(
         case=case, function=case.partition("[")[0], claim="It holds.", source="x.py:1", requirements=["SVM-15.4-001"],
         engine="e", engine_version="1", cpu="EPYC", verdict=Verdict.PASS, started=1.0, seconds=0.5, evidence="it",
+        program=Evidence(id="it", observation=SEEN).program,
     )  # fmt: skip
 
 
@@ -55,6 +56,8 @@ def without(text: str, *words: str) -> str:
         (lambda text: without(text, '"line":"evidence"'), "lines, its seal"),
         (lambda text: without(text, '"line":"evidence"'), "no evidence"),
         (lambda text: without(text, '"line":"entry"', CASES[1]), "left no verdict"),
+        (lambda text: text.replace('"image_sha256":"0', '"image_sha256":"1'), "name another program"),
+        (lambda text: text.replace('"image_sha256":"0', '"image_sha256":"1'), "was altered"),
     ],
 )
 def test_what_is_wrong_is_named(whole: Path, change: Callable[[str], str], says: str) -> None:

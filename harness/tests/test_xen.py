@@ -22,6 +22,7 @@ from harness.engines.xen import Xen
 from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
 from harness.hypervisors.manifest import Manifest
+from harness.lab import runner
 from harness.machine.ending import How
 from harness.machine.xen.debugger import TCG, XEN
 from harness.machine.xen.dom0 import Domain
@@ -144,7 +145,7 @@ def test_a_page_can_be_watched(engine: Xen, tmp_path: Path) -> None:
 
 
 def test_a_program_says_who_answered(engine: Xen, tmp_path: Path) -> None:
-    seen = engine.execute(attempts((Insn.VMRUN, Insn.VMLOAD), svme=True, cpl=3), "EPYC", tmp_path)
+    seen = runner.run(engine, attempts((Insn.VMRUN, Insn.VMLOAD), svme=True, cpl=3), "EPYC", tmp_path)
     assert [step.answered_by for step in seen.steps] == [XEN, XEN, XEN, TCG, TCG]
     assert [step.vector for step in seen.steps] == [None, None, None, 13, 13]
 

@@ -20,5 +20,6 @@ fn main() {
     let gif_set = env::var_os("CARGO_FEATURE_DEFECT_GIF_SET").map(|_| "DEFECT_GIF_SET");
     let asm = folder.join("asm");
     let world = assemble_with(&asm.join("world.asm"), Format::Elf64, &[&asm], gif_set.as_slice());
-    link_image(Image::default(), &[world]);
+    let os_world = assemble(&asm.join("os_world.asm"), Format::Elf64, &[&asm]);
+    link_image(Image::default(), &[world, os_world]);
 }

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_INSTRUCTIONS_A_SECOND = 4_000_000
+INSTRUCTIONS_A_SECOND = 4_000_000
 """Of the machine's own time. The faster it thinks it is, the more instructions a byte on the serial port takes."""
+
+FOR_LINUX = 50_000_000
+"""An operating system that takes its processor for too slow spends all of its time on timer interrupts."""
 
 
 @dataclass(frozen=True)
 class Config:
     """One machine. Files are given by path; ``memory`` is in MiB, ``version`` is Bochs' own, such as (3, 1).
 
-    ``without`` are features that the processor model shall lack; Bochs knows how since 3.0.
+    ``ram`` is a file that is in RAM at ``ram_at`` when the machine starts, if any. ``without`` are features that the
+    processor model shall lack; Bochs knows how since 3.0. ``speed`` is in instructions a second of its own time.
     """
 
     version: tuple[int, int]
@@ -23,6 +27,9 @@ class Config:
     log: str
     serial: str
     without: tuple[str, ...] = ()
+    ram: str = ""
+    ram_at: int = 0
+    speed: int = INSTRUCTIONS_A_SECOND
 
     @property
     def can_remove_features(self) -> bool:
@@ -43,7 +50,7 @@ class Config:
             f"romimage: file={self.rom}",
             f"vgaromimage: file={self.video_rom}",
             f"megs: {self.memory}",
-            f"cpu: model={self.model}, count=1, ips={_INSTRUCTIONS_A_SECOND}, reset_on_triple_fault=0{features}",
+            f"cpu: model={self.model}, count=1, ips={self.speed}, reset_on_triple_fault=0{features}",
             "clock: sync=none, time0=1",
             "pci: enabled=1, chipset=i440fx",
             "ata0: enabled=0",
@@ -60,6 +67,8 @@ class Config:
             # Writes to ports that no device has, such as the exit port, are told here (see log.py).
             "debug: action=ignore, unmapped=report",
         ]
+        if self.ram:
+            lines.append(f"optramimage1: file={self.ram}, address={self.ram_at:#x}")
         if self.version >= (3, 1):
             lines.append("warn: action=report")
         return "\n".join(lines) + "\n"

@@ -19,11 +19,12 @@ from types import TracebackType
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError, SvmconfError
 from harness.machine.base import Stop
-from harness.machine.bochs.config import Config
+from harness.machine.bochs.config import INSTRUCTIONS_A_SECOND, Config
 from harness.machine.bochs.debugger import HALTED, INTERRUPTED, SHUT_DOWN, BochsDebugger
 from harness.machine.bochs.dialogue import PATIENCE, Dialogue
 from harness.machine.bochs.log import Log
 from harness.machine.bochs.memory import BochsMemory
+from harness.machine.bochs.ram_image import RamImage
 from harness.machine.bochs.rom import video_rom
 from harness.machine.ending import Ending, How
 from harness.machine.process import Child
@@ -46,7 +47,10 @@ _SERIAL_TAIL = 0.005
 
 @dataclass(frozen=True)
 class Setup:
-    """What is to be started: a Bochs (``argv``, ``env``, ``version``), and what is in it. ``memory`` in MiB."""
+    """What is to be started: a Bochs (``argv``, ``env``, ``version``), and what is in it. ``memory`` in MiB.
+
+    ``speed`` is in instructions a second of the machine's own time.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -55,6 +59,8 @@ class Setup:
     memory: int
     rom: bytes
     without: tuple[str, ...] = ()
+    ram: RamImage | None = None
+    speed: int = INSTRUCTIONS_A_SECOND
 
 
 class BochsMachine:
@@ -86,6 +92,7 @@ class BochsMachine:
             for descriptor in (to_read, answers_write, log_write):
                 theirs.callback(os.close, descriptor)
             self._serial = self._file("serial", b"")
+            ram = self._file("ram", setup.ram.content if setup.ram else b"")
             config = Config(
                 version=setup.version,
                 model=setup.model,
@@ -95,6 +102,9 @@ class BochsMachine:
                 log=_path(log_write),
                 serial=_path(self._serial),
                 without=setup.without,
+                ram=_path(ram) if setup.ram else "",
+                ram_at=setup.ram.address if setup.ram else 0,
+                speed=setup.speed,
             )
             (folder / "bochsrc").write_text(str(config))
             settings = self._file("bochsrc", str(config).encode())
@@ -102,7 +112,7 @@ class BochsMachine:
             self._child = Child(
                 self.command,
                 folder / "stderr.log",
-                pass_fds=(settings, rom, video, self._serial, log_write),
+                pass_fds=(settings, rom, video, ram, self._serial, log_write),
                 env={**os.environ, **setup.env, "TERM": "dumb", "INPUTRC": os.devnull},
                 stdin=to_read,
                 stdout=answers_write,

@@ -17,6 +17,8 @@ class BochsMemory:
     came, and the observation says that the engine broke.
     """
 
+    live = False
+
     def __init__(self, size: int, debugger: BochsDebugger) -> None:
         self.size = size
         self._debugger = debugger

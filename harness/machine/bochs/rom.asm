@@ -23,11 +23,15 @@ TOP             equ 0FFFF0000h          ; where this is: the last 64 KiB below 4
 ORDERS          equ 8000h               ; where rom.py puts them in it
 RESET_VECTOR    equ 0FFF0h
 
+RAM_BLOCK       equ 20000h              ; Bochs gives memory out in such blocks, or larger ones
+
 ; What to do: little-endian doublewords.
 struc orders
 .entry          resd 1
 .eax            resd 1
 .ebx            resd 1
+.touch          resd 1                  ; memory to touch in the order of addresses: from, up to; see ram_image.py
+.touch_end      resd 1
 .msrs           resd 1                  ; how many MSRs to write, then how many pieces to copy
 .pieces         resd 1
 .list           resd 1                  ; first the MSRs: number, low, high; then the pieces: from, to, doublewords
@@ -87,6 +91,15 @@ protected:
         jmp     .msr
 
 .copy:
+        mov     esi, [ebp + orders.touch]
+.touch:
+        cmp     esi, [ebp + orders.touch_end]
+        jae     .pieces
+        mov     al, [esi]
+        add     esi, RAM_BLOCK
+        jmp     .touch
+
+.pieces:
         mov     edx, [ebp + orders.pieces]
 .piece:
         dec     edx

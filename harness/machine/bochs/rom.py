@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.errors import BuildError, ImageError, ToolMissing
+from harness.machine.bochs.ram_image import RamImage
 from harness.machine.handoff import Handoff
 
 _SOURCE = Path(__file__).parent / "rom.asm"
@@ -32,11 +33,11 @@ class Preset:
     value: int
 
 
-def rom(handoff: Handoff, presets: Sequence[Preset] = (), largest: int = 2 << 20) -> bytes:
+def rom(handoff: Handoff, presets: Sequence[Preset] = (), largest: int = 2 << 20, ram: RamImage | None = None) -> bytes:
     """A ROM that writes ``presets``, puts the hand-off's regions in place and enters the image.
 
-    ``largest`` is the most bytes that the engine has room for. Raises :class:`ImageError` when that is not enough,
-    :class:`ToolMissing` without NASM.
+    ``ram`` is what is in memory already. ``largest`` is the most bytes that the engine has room for. Raises
+    :class:`ImageError` when that is not enough, :class:`ToolMissing` without NASM.
     """
     parts = [data + bytes(-len(data) % 4) for _, data in handoff.regions]
     size = _SMALLEST
@@ -48,7 +49,8 @@ def rom(handoff: Handoff, presets: Sequence[Preset] = (), largest: int = 2 << 20
             f"the image is too large for this engine: {needed} KiB, and a ROM has {(largest - _SEGMENT) >> 10} KiB",
             "Bochs 3.0 has room for 4 MiB, QEMU for any",
         )
-    orders = struct.pack("<5I", handoff.eip, handoff.eax, handoff.ebx, len(presets), len(parts))
+    touch = (ram.address, ram.end) if ram else (0, 0)
+    orders = struct.pack("<7I", handoff.eip, handoff.eax, handoff.ebx, *touch, len(presets), len(parts))
     for preset in presets:
         orders += struct.pack("<IQ", preset.msr, preset.value)
     at = _END - size

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.lab.program import StepSeen
 from harness.msr import Msr
 from harness.observation import Event
 
@@ -47,10 +46,11 @@ def exits(trace: str) -> list[Exit]:
     return found
 
 
-def of_steps(steps: Sequence[StepSeen], trace: str, code: int) -> list[StepSeen]:
-    """The steps of a program with who answered each; ``code`` is where the probe executes them.
+def of_steps(count: int, trace: str, code: int) -> tuple[str, ...]:
+    """Who answered each of a program's ``count`` steps; ``code`` is where the probe executes them.
 
-    The probe reads VM_HSAVE_PA behind every step, which KVM always intercepts: that parts the steps.
+    The probe reads VM_HSAVE_PA behind every step, which KVM always intercepts: that parts the steps. Before the first
+    one it may read it, too.
     """
     windows: list[bool] = []
     seen = False
@@ -60,10 +60,9 @@ def of_steps(steps: Sequence[StepSeen], trace: str, code: int) -> list[StepSeen]
         if not inside and one.reads == Msr.VM_HSAVE_PA:
             windows.append(seen)
             seen = False
-    if len(windows) < len(steps):
-        return list(steps)  # the trace is not whole
-    told = zip(steps, windows, strict=False)
-    return [step.model_copy(update={"answered_by": KVM if by_kvm else BELOW}) for step, by_kvm in told]
+    if not count or len(windows) < count:
+        return ("",) * count  # the trace is not whole
+    return tuple(KVM if by_kvm else BELOW for by_kvm in windows[-count:])
 
 
 def of_events(events: Sequence[Event], trace: str) -> list[Event]:

@@ -8,15 +8,15 @@ from typing import TypeVar
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError
-from harness.lab.program import Seen
+from harness.lab.payload import Left
 from harness.machine.ending import Ending, How
 from harness.machine.l1.machine import L1Machine
 from harness.machine.l1.running import Running
 from harness.machine.l1.snapshot import System, restored
 from harness.machine.l1.wire import Job
-from harness.observation import Observation
+from harness.observation import Alone, Observation
 
-T = TypeVar("T", Observation, Seen)
+T = TypeVar("T", Observation, Left, Alone)
 
 _GRACE = 20.0
 """Seconds beyond a job's own limit, which L1 keeps: a machine that is watched stands still in between."""

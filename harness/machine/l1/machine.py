@@ -215,6 +215,7 @@ class L2Memory:
     Reading raises :class:`harness.errors.EngineError` or :class:`harness.errors.DeadlineExceeded` when L1 is gone.
     """
 
+    live = False
     _PAGE = 0x1000
 
     def __init__(self, size: int, ask: Callable[[int, int], bytes]) -> None:

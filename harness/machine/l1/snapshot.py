@@ -19,7 +19,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,20 +103,21 @@ def folder() -> Path:
     return store_folder().parent / "snapshots"
 
 
-def restored(system: System, descriptors: Mapping[str, int] | None = None) -> Running:
+def restored(system: System, descriptors: Mapping[str, int] | None = None, more: Sequence[str] = ()) -> Running:
     """The system as it was when it was just up, running; its state is made first where there is none.
 
     :param descriptors: open files that the command line names as ``@NAME@``; QEMU inherits them.
+    :param more: further words of the command line, that change nothing of the state.
     :raises EngineError: it does not boot, or cannot be restored.
     """
     given = descriptors or {}
     state = saved(system, given)
     try:
-        return _restore(system, state, given)
+        return _restore(system, state, given, more)
     except EngineError:
         # Whoever is asked for a state that is of no use (cut short by a full disk, say) makes it anew, once.
         shutil.rmtree(state.parent, ignore_errors=True)
-        return _restore(system, saved(system, given), given)
+        return _restore(system, saved(system, given), given, more)
 
 
 def saved(system: System, descriptors: Mapping[str, int] | None = None) -> Path:
@@ -175,8 +176,8 @@ def _make(system: System, home: Path, descriptors: Mapping[str, int]) -> None:
     _prune(home.parent)
 
 
-def _restore(system: System, state: Path, descriptors: Mapping[str, int]) -> Running:
-    l1 = system.start(state.parent, descriptors, "-incoming", _uri(system, state))
+def _restore(system: System, state: Path, descriptors: Mapping[str, int], more: Sequence[str]) -> Running:
+    l1 = system.start(state.parent, descriptors, *more, "-incoming", _uri(system, state))
     try:
         deadline = Deadline.after(_RESTORE_SECONDS)
         while l1.qmp.command("query-status")["status"] == "inmigrate":

@@ -24,6 +24,8 @@ class DomainMemory:
     part of the memory is mapped nowhere. Xen gives a domain its memory when it creates it and does not move it.
     """
 
+    live = True
+
     def __init__(self, ram: Ram, vmcb: int, size: int) -> None:
         self.size = size
         self._ram = ram

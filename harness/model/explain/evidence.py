@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.boot import Insn
-from harness.lab.program import Seen, Step, StepSeen
+from harness.lab.program import StepMode
+from harness.lab.seen import Seen, VmrunSeen
 from harness.machine.vmcb import Vmcb
 from harness.model.cpuid import LEAST, Cpuid
 from harness.model.registers import Efer
@@ -18,7 +19,6 @@ from harness.spec.processor import LEAVES
 
 _UD, _GP = 6, 13
 _PAGE = 0x1000
-_READS_CODE = Insn.VMRUN.opcodes[0] + bytes.fromhex("488b5870")  # vmrun; mov rbx, [rax + 70h]
 
 
 @dataclass(frozen=True)
@@ -100,44 +100,20 @@ def of_cpuid_program(seen: Seen) -> Cpuid:
 
 
 def of_program(seen: Seen, cpuid: Cpuid) -> Iterator[Vmrun]:
-    """Every VMRUN of a program whose VMCB was built by the program, and not run before.
-
-    The probe is in 64-bit mode. A step tells what came of it when it goes on to read EXITCODE into RBX.
-    """
-    used: set[int] = set()
+    """Every VMRUN of a program in 64-bit mode whose VMCB was watched."""
     for number, step in enumerate(seen.program.steps):
-        if not step.code.startswith(Insn.VMRUN.opcodes[0]) or number == 0 or number > len(seen.steps):
+        if step.vmcb is None or number == 0 or number > len(seen.steps) or step.mode is not StepMode.LONG:
             continue
-        rax = step.registers.get("rax", 0)
         before = seen.steps[number - 1]
-        after = seen.steps[number] if number < len(seen.steps) else None
-        state = State(
-            Processor(cpuid, efer=before.efer, cpl=step.cpl, rflags=2, vm_hsave_pa=before.vm_hsave_pa),
-            rax,
-            _page(seen, rax) if rax not in used else None,
-        )
-        used.add(rax)
-        yield Vmrun(state, _ended(step, after), f"step {number}")
+        host = Processor(cpuid, efer=before.efer, cpl=step.cpl, rflags=2, vm_hsave_pa=before.vm_hsave_pa)
+        vmcb = Vmcb(seen.memory(step.vmcb, _PAGE, number - 1))
+        after = seen.vmrun(step.name) if number < len(seen.steps) else None
+        yield Vmrun(State(host, step.vmcb, vmcb), _ended(after), step.name)
 
 
-def _ended(step: Step, after: StepSeen | None) -> Outcome | None:
+def _ended(after: VmrunSeen | None) -> Outcome | None:
     if after is None:
         return None
-    if after.vector is not None:
-        return {_UD: Outcome.UD, _GP: Outcome.GP}.get(after.vector)
-    if not step.code.startswith(_READS_CODE):
-        return None
-    refused = after.registers["rbx"] & 0xFFFF_FFFF == 0xFFFF_FFFF
-    return Outcome.INVALID if refused else Outcome.RUNS
-
-
-def _page(seen: Seen, address: int) -> Vmcb | None:
-    """The page as the program's regions fill it; ``None`` when they put nothing there."""
-    page = bytearray(_PAGE)
-    touched = False
-    for at, content in seen.program.regions.items():
-        start, end = max(at, address), min(at + len(content), address + _PAGE)
-        if start < end:
-            page[start - address : end - address] = content[start - at : end - at]
-            touched = True
-    return Vmcb(bytes(page)) if touched and address % _PAGE == 0 else None
+    if after.step.vector is not None:
+        return {_UD: Outcome.UD, _GP: Outcome.GP}.get(after.step.vector)
+    return Outcome.INVALID if after.refused else Outcome.RUNS

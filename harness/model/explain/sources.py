@@ -12,6 +12,7 @@ from harness.boot import Boot, Insn
 from harness.deadline import Deadline
 from harness.engines.base import Engine
 from harness.errors import SvmconfError
+from harness.lab import runner
 from harness.machine.vmcb import Vmcb
 from harness.model.cpuid import LEAST, Cpuid
 from harness.model.explain import evidence
@@ -68,7 +69,7 @@ def probed(engine: Engine, cpu: str) -> Cpuid:
     """What CPUID reports there, read by the probe."""
     build.probe()
     with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
-        return evidence.of_cpuid_program(engine.execute(processor.PROGRAM, cpu, Path(folder)))
+        return evidence.of_cpuid_program(runner.run(engine, processor.PROGRAM, cpu, Path(folder)))
 
 
 def _cpuid_there(engine: Engine, cpu: str, seen: Observation) -> Cpuid:

@@ -16,8 +16,8 @@ use svm::regs::Efer;
 
 use crate::defect;
 
-/// Enables SVM with `save_area` as host save area, or says why not.
-pub fn enable(save_area: HostPhys) -> Result<SvmLeaf, Refusal> {
+/// Enables SVM with `save_area` as host save area, or says why not. `needed` is what the guest cannot do without.
+pub fn enable(save_area: HostPhys, needed: SvmFeatures) -> Result<SvmLeaf, Refusal> {
     let max = max_extended_leaf()?;
     vendor()?;
     svm_bit()?;
@@ -29,6 +29,7 @@ pub fn enable(save_area: HostPhys) -> Result<SvmLeaf, Refusal> {
         return Ok(leaf);
     }
     let leaf = svm_leaf(max)?;
+    enable::judge_needs(needed, leaf.features)?;
     vm_cr(leaf.features, save_area)?;
     efer_svme()?;
     if !defect::HSAVE_LATE {
@@ -50,6 +51,7 @@ pub fn outcome(refusal: Refusal) -> Outcome {
         Refusal::DisabledWithKey => Outcome::DisabledWithKey,
         Refusal::EferSvme => Outcome::EferSvme,
         Refusal::VmHsavePa => Outcome::VmHsavePa,
+        Refusal::NoNestedPaging => Outcome::NoNestedPaging,
     }
 }
 

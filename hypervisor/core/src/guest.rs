@@ -1,21 +1,23 @@
 //! The guest: its registers, memory and translation, and what handlers do with them.
 
+use core::ops::{Deref, DerefMut};
+
 use runtime::fixup::Fault;
 use svm::addr::{GuestPhys, HostPhys};
 use svm::checks::{Entered, Host};
-use svm::escalation::{Escalation, escalate};
 use svm::features::SvmFeatures;
 use svm::insn::{self, CodeSize, Decoded};
-use svm::regs::{Cr0, Efer, Rflags};
+use svm::regs::{Cr0, Efer};
 use svm::system_registers::SystemRegisters;
-use svm::vmcb::{Attributes, EventInjection, EventKind, IntState, TlbControl, Vmcb};
+use svm::vmcb::{EventInjection, TlbControl};
 
 use crate::exits::io::Serial;
-use crate::exits::{DEBUG, Next, cpuid};
-use crate::memory::{GuestMemory, Pages, host_address};
-use crate::options::Options;
+use crate::exits::{Next, cpuid};
+use crate::guests::Image;
+use crate::memory::{GuestMemory, Pages};
 use crate::paging::{self, Paging};
 use crate::setup;
+use crate::vcpu::Vcpu;
 use crate::world::{self, Registers};
 
 /// Longest instruction (APM vol. 3, 1.1).
@@ -23,10 +25,8 @@ const LONGEST_INSTRUCTION: usize = 15;
 
 /// One guest with its one virtual processor.
 pub struct Guest {
-    /// Its VMCB.
-    pub vmcb: &'static mut Vmcb,
-    /// The registers that the VMCB has no place for.
-    pub registers: Registers,
+    /// Its processor.
+    pub vcpu: Vcpu,
     /// Its memory.
     pub memory: GuestMemory,
     /// How its addresses become the host's.
@@ -36,7 +36,20 @@ pub struct Guest {
     /// The processor that it believes in, from what CPUID shows to it.
     pub processor: Host,
     host_vmcb: HostPhys,
-    features: SvmFeatures,
+}
+
+impl Deref for Guest {
+    type Target = Vcpu;
+
+    fn deref(&self) -> &Vcpu {
+        &self.vcpu
+    }
+}
+
+impl DerefMut for Guest {
+    fn deref_mut(&mut self) -> &mut Vcpu {
+        &mut self.vcpu
+    }
 }
 
 impl Guest {
@@ -46,26 +59,27 @@ impl Guest {
         mut memory: GuestMemory,
         paging: Paging,
         features: SvmFeatures,
-        options: &Options,
+        image: &Image,
+        count: u64,
     ) -> Self {
         const COUNT: GuestPhys = GuestPhys(0x600);
         let entry = GuestPhys(setup::ENTRY.into());
+        memory.write(entry, image.bytes).expect("the built-in guests fit");
         memory
-            .write(entry, options.guest.bytes)
-            .expect("the built-in guests fit");
-        memory
-            .write(COUNT, &options.count.to_le_bytes())
+            .write(COUNT, &count.to_le_bytes())
             .expect("the count is in the first page");
         Self {
-            vmcb: pages.vmcb,
-            registers: Registers::default(),
+            vcpu: Vcpu {
+                vmcb: pages.vmcb,
+                registers: Registers::default(),
+                features,
+            },
             memory,
             paging,
             serial: Serial::default(),
             // Asked once: each CPUID costs an exit where we are a guest ourselves. CR0 is for nested hypervisors.
             processor: Host::from_cpuid(cpuid::answer, Cr0::empty()),
             host_vmcb: pages.host_vmcb,
-            features,
         }
     }
 
@@ -79,7 +93,7 @@ impl Guest {
         let vmcb = self.vmcb_address();
         // SAFETY: SVM was enabled before the first guest was made; the pages are this guest's, and what it reaches is its
         // own memory (or, while a defect is seeded, what the defect gives it).
-        let result = unsafe { world::enter(&mut self.registers, vmcb, self.host_vmcb) };
+        let result = unsafe { world::enter(&mut self.vcpu.registers, vmcb, self.host_vmcb) };
         if self.vmcb.control.exit_code.is_invalid() {
             entered.restore(self.vmcb);
         } else {
@@ -90,71 +104,9 @@ impl Guest {
         result
     }
 
-    /// Delivers again what an exit cut short, unless a handler injects something itself (15.7.2).
-    pub fn resume_delivery(&mut self) {
-        let control = &mut self.vmcb.control;
-        let interrupted = control.exit_int_info;
-        let repeats_by_itself = match interrupted.kind() {
-            // RIP is still at the instruction, so it is executed again.
-            EventKind::SoftwareInterrupt => true,
-            EventKind::Exception => matches!(interrupted.vector(), 3 | 4),
-            _ => false,
-        };
-        if interrupted.is_valid() && !repeats_by_itself && !control.event_injection.is_valid() {
-            control.event_injection = interrupted;
-        }
-    }
-
-    /// RAX, which the VMCB holds.
-    pub fn rax(&self) -> u64 {
-        self.vmcb.save.rax
-    }
-
-    /// Sets RAX.
-    pub fn set_rax(&mut self, value: u64) {
-        self.vmcb.save.rax = value;
-    }
-
-    /// The current privilege level: the VMCB's, not that of a selector (15.5.1).
-    pub fn cpl(&self) -> u8 {
-        self.vmcb.save.cpl
-    }
-
-    /// A general register by its number in instructions.
-    fn register(&mut self, number: u8) -> &mut u64 {
-        match number & 15 {
-            0 => &mut self.vmcb.save.rax,
-            1 => &mut self.registers.rcx,
-            2 => &mut self.registers.rdx,
-            3 => &mut self.registers.rbx,
-            4 => &mut self.vmcb.save.rsp,
-            5 => &mut self.registers.rbp,
-            6 => &mut self.registers.rsi,
-            7 => &mut self.registers.rdi,
-            high => &mut self.registers.r8_to_r15[usize::from(high) - 8],
-        }
-    }
-
-    /// The low `size` bytes of a general register.
-    pub fn read_register(&mut self, number: u8, size: u8) -> u64 {
-        *self.register(number) & low_bytes(size)
-    }
-
-    /// Writes the low `size` bytes of a general register; four clear the upper half, fewer leave the rest.
-    pub fn write_register(&mut self, number: u8, value: u64, size: u8) {
-        let register = self.register(number);
-        let kept = if size >= 4 { 0 } else { *register & !low_bytes(size) };
-        *register = kept | value & low_bytes(size);
-    }
-
     /// How many bytes MOV moves to or from a control register: the mode decides, no prefix.
     pub fn mov_cr_size(&self) -> u8 {
         if self.code_size() == CodeSize::Bits64 { 8 } else { 4 }
-    }
-
-    /// The physical address of its VMCB.
-    pub fn vmcb_address(&mut self) -> HostPhys {
-        host_address(self.vmcb)
     }
 
     /// CR0, CR3, CR4 and EFER as the guest sees them.
@@ -186,21 +138,8 @@ impl Guest {
             }
             Paging::Shadow(shadow) => {
                 shadow.guest = registers;
-                shadow.registers_changed(self.vmcb);
+                shadow.registers_changed(self.vcpu.vmcb);
             }
-        }
-    }
-
-    /// What the code segment makes of addresses and operands.
-    pub fn code_size(&self) -> CodeSize {
-        let attributes = self.vmcb.save.cs.attributes;
-        let SystemRegisters { cr0, efer, .. } = self.system_registers();
-        if efer.contains(Efer::LMA) && attributes.contains(Attributes::L) {
-            CodeSize::Bits64
-        } else if attributes.contains(Attributes::DB) && cr0.contains(Cr0::PE) {
-            CodeSize::Bits32
-        } else {
-            CodeSize::Bits16
         }
     }
 
@@ -235,52 +174,13 @@ impl Guest {
 
     /// Moves RIP past the instruction that exited.
     pub fn retire(&mut self) -> Next {
-        let control = &self.vmcb.control;
-        let next = if self.features.contains(SvmFeatures::NRIPS) && control.next_rip != 0 {
-            Some(control.next_rip)
-        } else {
-            self.instruction()
-                .map(|decoded| self.vmcb.save.rip.wrapping_add(decoded.length.into()))
-        };
+        let next = self.told_next_rip().or_else(|| {
+            let decoded = self.instruction()?;
+            Some(self.vmcb.save.rip.wrapping_add(decoded.length.into()))
+        });
         match next {
             Some(rip) => self.retire_to(rip),
             None => Next::Unhandled,
         }
     }
-
-    /// The same when the next RIP is known; does what the end of an instruction does (APM vol. 2, 3.1.6, 15.21.5).
-    pub fn retire_to(&mut self, rip: u64) -> Next {
-        const SINGLE_STEP: u64 = 1 << 14; // DR6.BS
-        let mask = match self.code_size() {
-            CodeSize::Bits64 => u64::MAX,
-            CodeSize::Bits32 => 0xFFFF_FFFF,
-            CodeSize::Bits16 => 0xFFFF,
-        };
-        let save = &mut self.vmcb.save;
-        save.rip = rip & mask;
-        save.rflags -= Rflags::RF;
-        self.vmcb.control.int_state -= IntState::INTERRUPT_SHADOW;
-        if save.rflags.contains(Rflags::TF) {
-            save.dr6 |= SINGLE_STEP;
-            return self.raise(DEBUG, None);
-        }
-        Next::Resume
-    }
-
-    /// Injects an exception, or what becomes of it when it came while another was being delivered.
-    pub fn raise(&mut self, vector: u8, error: Option<u32>) -> Next {
-        const DOUBLE_FAULT: u8 = 8;
-        let control = &mut self.vmcb.control;
-        control.event_injection = match escalate(control.exit_int_info, vector) {
-            Escalation::None => EventInjection::exception(vector, error),
-            Escalation::DoubleFault => EventInjection::exception(DOUBLE_FAULT, Some(0)),
-            Escalation::Shutdown => return Next::SHUTDOWN,
-        };
-        Next::Resume
-    }
-}
-
-/// A mask of the low `size` bytes, 1 to 8.
-const fn low_bytes(size: u8) -> u64 {
-    u64::MAX >> (64 - 8 * size as u32)
 }

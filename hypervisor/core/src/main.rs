@@ -1,7 +1,8 @@
-//! The reference hypervisor: boots, enables SVM in the manual's order, and runs one built-in guest.
+//! The reference hypervisor: boots, enables SVM in the manual's order, and runs one guest: a small one that is part of it,
+//! or an operating system that comes as boot modules.
 //!
-//! `README.md` is the map. The way through the code: [`image_main`] here, [`enable::enable`], [`setup::build`],
-//! [`run::run`], and from there the handlers in [`exits`].
+//! `README.md` is the map. The way through the code: [`image_main`] here, [`enable::enable`], then for the small guests
+//! [`setup::build`], [`run::run`], and from there the handlers in [`exits`]; for an operating system [`os::start`].
 #![no_std]
 #![no_main]
 
@@ -12,17 +13,23 @@ mod guest;
 mod guests;
 mod memory;
 mod options;
+mod os;
 mod paging;
 mod refused;
+mod report;
 mod run;
 mod setup;
+mod vcpu;
 mod world;
 
 use runtime::{Boot, Outcome, Record, descriptors, exit, log};
 
+use svm::features::SvmFeatures;
+
 use guest::Guest;
-use memory::{GuestMemory, Pages, TablePool, host_address, host_save_area};
-use options::{KEYS, Options};
+use guests::Image;
+use memory::{GuestMemory, Pages, TablePool, host_save_area};
+use options::{Choice, KEYS, Options};
 use paging::Paging;
 
 #[unsafe(no_mangle)]
@@ -53,24 +60,32 @@ fn start(boot: &Boot) -> Outcome {
         }
     };
 
+    match options.guest {
+        Choice::BuiltIn(image) => built_in(image, &options),
+        Choice::Linux => os::start(boot, &options),
+    }
+}
+
+/// Runs a guest that is part of the hypervisor.
+fn built_in(image: &Image, options: &Options) -> Outcome {
     // VMRUN may raise it while the task register is the guest's.
     descriptors::keep_stack(exits::GENERAL_PROTECTION);
-    let leaf = match enable::enable(host_save_area()) {
+    let leaf = match enable::enable(host_save_area(), SvmFeatures::empty()) {
         Ok(leaf) => leaf,
         Err(refusal) => return enable::outcome(refusal),
     };
 
     // SAFETY: this function runs once, and the loader's information has been copied.
     let (mut pages, memory, pool) = unsafe { (Pages::take(), GuestMemory::take(), TablePool::take()) };
-    let paging = Paging::choose(leaf.features, &options, &memory, pool);
+    let paging = Paging::choose(leaf.features, options, &memory, pool);
     setup::build(&mut pages, &paging);
-    Record::new("paging").word("mode", paging.name()).emit();
-    Record::new("vmcb")
-        .hex("pa", host_address(pages.vmcb).0)
-        .hex("iopm", pages.vmcb.control.iopm_base_pa.0)
-        .hex("msrpm", pages.vmcb.control.msrpm_base_pa.0)
-        .hex("table", paging.root().0)
-        .hex("asid", pages.vmcb.control.guest_asid.0.into())
-        .emit();
-    run::run(&mut Guest::new(pages, memory, paging, leaf.features, &options))
+    report::before_first_entry(pages.vmcb, paging.name(), paging.root());
+    run::run(&mut Guest::new(
+        pages,
+        memory,
+        paging,
+        leaf.features,
+        image,
+        options.count,
+    ))
 }

@@ -1,10 +1,11 @@
 //! Memory: the guest's, the pool of page-table pages, and the pages that the processor uses by itself.
 //!
-//! The two large blocks lie at fixed addresses above the image, which `runtime/image.ld` keeps below 4 MiB; the rest is
-//! in .bss. Linear is physical (`boot.asm`).
+//! The two large blocks of the built-in guests lie at fixed addresses above the image, which `runtime/image.ld` keeps
+//! below 4 MiB; the rest is in .bss. Linear is physical (`boot.asm`).
 
 use core::cell::UnsafeCell;
 
+use pc::memory::Span;
 use svm::addr::{GuestPhys, HostPhys, PAGE_SIZE};
 use svm::iopm::Iopm;
 use svm::msrpm::Msrpm;
@@ -71,6 +72,21 @@ impl Pages {
 /// Where a static that is handed to the processor lies. A pointer that may be written through: the processor does.
 pub fn host_address<T>(object: *mut T) -> HostPhys {
     HostPhys(object as u64)
+}
+
+unsafe extern "C" {
+    #[link_name = "image_start"]
+    static IMAGE_START: u8;
+    #[link_name = "image_end"]
+    static IMAGE_END: u8;
+}
+
+/// All of the image: code, data, and everything else in here.
+pub fn image() -> Span {
+    Span {
+        start: (&raw const IMAGE_START) as u64,
+        end: (&raw const IMAGE_END) as u64,
+    }
 }
 
 /// Where the host save area is.
@@ -157,23 +173,36 @@ impl GuestMemory {
 
 /// The pool from which page tables are made. Its pages are never given back one by one.
 pub struct TablePool {
+    base: HostPhys,
+    pages: u64,
     used: u64,
 }
 
 impl TablePool {
+    /// The pool of the built-in guests.
+    ///
     /// # Safety
     /// May be called once.
     pub unsafe fn take() -> Self {
-        Self { used: 0 }
+        // SAFETY: the block lies above the image, in RAM, and nobody else uses it.
+        unsafe { Self::at(POOL_BASE, POOL_PAGES) }
+    }
+
+    /// A pool of `pages` pages from `base`.
+    ///
+    /// # Safety
+    /// They are RAM below 4 GiB, page-aligned, and nobody else's for ever.
+    pub unsafe fn at(base: HostPhys, pages: u64) -> Self {
+        Self { base, pages, used: 0 }
     }
 
     /// A cleared page, or `None` when all are used.
     pub fn allocate(&mut self) -> Option<HostPhys> {
-        if self.used == POOL_PAGES {
+        if self.used == self.pages {
             return None;
         }
-        let page = HostPhys(POOL_BASE.0 + self.used * PAGE_SIZE);
-        // SAFETY: the page lies in the pool, which is RAM above the image that nobody else uses.
+        let page = HostPhys(self.base.0 + self.used * PAGE_SIZE);
+        // SAFETY: the page lies in the pool, which is RAM that nobody else uses.
         unsafe { (page.0 as *mut u8).write_bytes(0, PAGE_SIZE as usize) };
         self.used += 1;
         Some(page)
@@ -197,7 +226,7 @@ impl TablePool {
     }
 
     fn pointer(&self, address: HostPhys) -> *mut u64 {
-        let offset = address.0.wrapping_sub(POOL_BASE.0);
+        let offset = address.0.wrapping_sub(self.base.0);
         assert!(
             offset < self.used * PAGE_SIZE && address.0 % 8 == 0,
             "{address} is no entry of the pool"

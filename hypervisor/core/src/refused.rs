@@ -9,11 +9,11 @@ use svm::checks::{self, Effect, Host, Violation};
 use x86_64::registers::control;
 
 use crate::exits::GENERAL_PROTECTION;
-use crate::guest::Guest;
+use crate::vcpu::Vcpu;
 use crate::world;
 
 /// VMRUN raised a fault.
-pub fn by_fault(guest: &mut Guest, fault: Fault) -> Outcome {
+pub fn by_fault(vcpu: &mut Vcpu, fault: Fault) -> Outcome {
     log!(
         "VMRUN raised exception {} with error code {:#x}",
         fault.vector,
@@ -24,17 +24,17 @@ pub fn by_fault(guest: &mut Guest, fault: Fault) -> Outcome {
         "VMRUN raised exception {}",
         fault.vector
     );
-    let operand = world::operand(guest.vmcb_address());
+    let operand = world::operand(vcpu.vmcb_address());
     report("gp", checks::address_violations(operand, &host()));
     Outcome::VmrunGp
 }
 
-/// VMRUN ended in VMEXIT_INVALID. What the processor left in the VMCB is no evidence; [`Guest::enter`] put back what
+/// VMRUN ended in VMEXIT_INVALID. What the processor left in the VMCB is no evidence; [`crate::guest::Guest::enter`] put back what
 /// VMRUN was given.
-pub fn by_invalid(guest: &Guest) -> Outcome {
+pub fn by_invalid(vcpu: &Vcpu) -> Outcome {
     log!("VMRUN ended in VMEXIT_INVALID");
     let host = host();
-    let violations = checks::violations(guest.vmcb, &host);
+    let violations = checks::violations(vcpu.vmcb, &host);
     report(
         "invalid",
         violations.filter(|violation| violation.effect == Effect::Invalid),

@@ -1,13 +1,13 @@
 //! The run loop: VMRUN, #VMEXIT, a handler, and again.
 
-use runtime::{Outcome, Record, log};
+use runtime::Outcome;
 use svm::exit::ExitCode;
 
 use crate::exits::{
     End, INVALID_OPCODE, Next, control_register, cpuid, exception, hypercall, io, msr, svm_instruction,
 };
 use crate::guest::Guest;
-use crate::{defect, enable, memory, refused};
+use crate::{defect, enable, memory, refused, report};
 
 /// Runs the guest to its end.
 pub fn run(guest: &mut Guest) -> Outcome {
@@ -69,61 +69,12 @@ fn dispatch(guest: &mut Guest) -> Next {
 /// The guest ended: says how.
 fn ended(guest: &mut Guest, end: End) -> Outcome {
     guest.serial.flush();
-    match end {
-        End::Guest { how, status, outcome } => {
-            Record::new("guest.end").word("how", how).hex("status", status).emit();
-            outcome
-        }
-        End::MemoryViolation => {
-            report(guest);
-            Outcome::GuestMemoryViolation
-        }
-    }
+    report::end(guest, end)
 }
 
 /// Nobody handles this exit: says which it was, and where the guest stood.
 fn unhandled(guest: &mut Guest) -> Outcome {
     guest.serial.flush();
-    report(guest);
+    report::exit(guest);
     Outcome::UnhandledExit
-}
-
-fn report(guest: &Guest) {
-    let (control, save) = (&guest.vmcb.control, &guest.vmcb.save);
-    let name = control.exit_code.name().unwrap_or("unknown");
-    Record::new("exit")
-        .hex("code", control.exit_code.0)
-        .word("name", name)
-        .hex("info1", control.exit_info_1)
-        .hex("info2", control.exit_info_2)
-        .hex("rip", save.rip)
-        .hex("cs", save.cs.selector.into())
-        .hex("rax", save.rax)
-        .emit();
-    log!(
-        "exit {name} at {:04x}:{:x}, CPL {}",
-        save.cs.selector,
-        save.rip,
-        save.cpl
-    );
-    log!(
-        "  exitinfo {:#x} {:#x} exitintinfo {:#x}",
-        control.exit_info_1,
-        control.exit_info_2,
-        control.exit_int_info.0
-    );
-    log!(
-        "  cr0 {:x} cr3 {:x} cr4 {:x} efer {:x} cr2 {:x}",
-        save.cr0.bits(),
-        save.cr3,
-        save.cr4.bits(),
-        save.efer.bits(),
-        save.cr2
-    );
-    log!(
-        "  rflags {:x} rsp {:x} rax {:x}",
-        save.rflags.bits(),
-        save.rsp,
-        save.rax
-    );
 }

@@ -46,6 +46,9 @@ impl Default for FpuState {
 }
 
 unsafe extern "sysv64" {
+    #[link_name = "leave_host"]
+    fn asm_leave_host(vmcb: u64);
+    fn run_guest(registers: *mut Registers, vmcb: u64) -> u64;
     fn enter_guest(registers: *mut Registers, vmcb: u64, operand: u64, host_vmcb: u64) -> u64;
 }
 
@@ -57,7 +60,31 @@ unsafe extern "sysv64" {
 pub unsafe fn enter(registers: &mut Registers, vmcb: HostPhys, host_vmcb: HostPhys) -> Result<(), Fault> {
     count_vmrun();
     // SAFETY: the caller answers for the state; enter_guest keeps the host's registers as the calling convention says.
-    match unsafe { enter_guest(registers, vmcb.0, operand(vmcb).0, host_vmcb.0) } {
+    result(unsafe { enter_guest(registers, vmcb.0, operand(vmcb).0, host_vmcb.0) })
+}
+
+/// Gives up the host's own GIF, FS, GS, TR, LDTR and system-call MSRs for the guest's, for ever: what [`run`] starts from.
+///
+/// # Safety
+/// SVM is enabled; `vmcb` is a VMCB. No exception may need a stack from the task state segment any more.
+pub unsafe fn leave_host(vmcb: HostPhys) {
+    // SAFETY: the caller answers for it; Rust code on this target uses none of those registers.
+    unsafe { asm_leave_host(vmcb.0) }
+}
+
+/// Executes VMRUN once for a guest that keeps the registers that VMLOAD and VMSAVE move, and the processor's interrupts.
+/// `Err` is a fault that VMRUN itself raised; then the guest did not run.
+///
+/// # Safety
+/// [`leave_host`] was called with the same VMCB, and what it lets the guest reach is the guest's alone.
+pub unsafe fn run(registers: &mut Registers, vmcb: HostPhys) -> Result<(), Fault> {
+    count_vmrun();
+    // SAFETY: the caller answers for the state; run_guest keeps the host's registers as the calling convention says.
+    result(unsafe { run_guest(registers, vmcb.0) })
+}
+
+fn result(answer: u64) -> Result<(), Fault> {
+    match answer {
         0 => Ok(()),
         fault => Err(Fault {
             vector: fault as u8,

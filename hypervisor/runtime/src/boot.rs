@@ -4,6 +4,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::instructions::interrupts;
 
+use crate::handover::Handover;
 use crate::record::Line;
 use crate::{Outcome, Record, cmdline, console, descriptors, loader, pic};
 
@@ -34,6 +35,8 @@ const MAX_CMDLINE: usize = 1024;
 pub struct Boot {
     /// Who loaded it.
     pub protocol: Protocol,
+    /// Modules and memory map.
+    pub handover: Handover,
     cmdline: Line<MAX_CMDLINE>,
     cmdline_fits: bool,
     has_image_path: bool,
@@ -80,8 +83,9 @@ extern "sysv64" fn rust_start(magic: u32, information: u32) -> ! {
     console::initialise();
     descriptors::initialise();
     pic::initialise();
+    let mut handover = Handover::default();
     // SAFETY: the two values come from the loader, and nothing has written to memory outside the image so far.
-    let loaded = unsafe { loader::read(magic, information) };
+    let loaded = unsafe { loader::read(magic, information, &mut handover) };
     let Some(loaded) = loaded else {
         panic!("unknown loader: magic {magic:#x}");
     };
@@ -89,6 +93,7 @@ extern "sysv64" fn rust_start(magic: u32, information: u32) -> ! {
     let cmdline_fits = cmdline.push_all(loaded.cmdline);
     let boot = Boot {
         protocol: loaded.protocol,
+        handover,
         cmdline,
         cmdline_fits,
         has_image_path: loaded.has_image_path,

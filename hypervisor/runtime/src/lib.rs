@@ -6,11 +6,12 @@
 //! 3. ends with [`exit`].
 //!
 //! The modules that touch the machine are left out of the host's unit tests; the pure ones are [`cmdline`],
-//! [`outcome`] and [`record`].
+//! [`handover`], [`outcome`] and [`record`].
 #![cfg_attr(not(test), no_std)]
 #![warn(missing_docs)]
 
 pub mod cmdline;
+pub mod handover;
 pub mod outcome;
 pub mod record;
 

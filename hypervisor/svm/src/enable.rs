@@ -35,6 +35,8 @@ pub enum Refusal {
     EferSvme,
     /// VM_HSAVE_PA could not be set, or did not read back (SVM-15.30.4-001).
     VmHsavePa,
+    /// The guest needs nested paging, and CPUID Fn8000_000A_EDX\[NP\] is 0 or the command line forbids its use.
+    NoNestedPaging,
 }
 
 impl Refusal {
@@ -52,10 +54,11 @@ impl Refusal {
             Self::DisabledWithKey => "refused.svm-disabled-with-key",
             Self::EferSvme => "refused.efer-svme",
             Self::VmHsavePa => "refused.vm-hsave-pa",
+            Self::NoNestedPaging => "refused.no-nested-paging",
         }
     }
 
-    /// The outcome's code, 8 bits: 20h to 29h.
+    /// The outcome's code, 8 bits: 20h to 2Ah.
     #[must_use]
     pub const fn code(self) -> u8 {
         0x20 + self as u8
@@ -155,6 +158,17 @@ pub const fn judge_svm(extended: ExtendedFeatures) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::NoSvm)
+}
+
+/// Judges what the guest needs beyond SVM itself, once the leaf is known.
+///
+/// # Errors
+/// [`Refusal::NoNestedPaging`] if that is what is missing; nothing else is asked for so far.
+pub const fn judge_needs(needed: SvmFeatures, offered: SvmFeatures) -> Result<(), Refusal> {
+    if needed.contains(SvmFeatures::NP) && !offered.contains(SvmFeatures::NP) {
+        return Err(Refusal::NoNestedPaging);
+    }
+    Ok(())
 }
 
 /// Judges step `cpuid.svm-leaf`: CPUID Fn8000_000A, if there is one (SVM-15.4-014).

@@ -19,6 +19,11 @@ impl Iopm {
         Self([0xff; 0x3000])
     }
 
+    /// Lets every port through.
+    pub fn open(&mut self) {
+        self.0.fill(0);
+    }
+
     /// Sets whether accesses to a byte-wide port exit.
     pub const fn set(&mut self, port: u16, intercept: bool) {
         let mask = 1 << (port % 8);

@@ -84,11 +84,11 @@ impl SystemRegisters {
     /// Writes EFER.
     ///
     /// # Errors
-    /// A bit that the processor or its guest lacks; LME, which cannot change while paging is on; or an LMA other than
-    /// the one that the processor makes of LME and CR0.PG.
+    /// A bit that the processor lacks, or SVME, which no guest has; LME, which cannot change while paging is on; or an LMA
+    /// other than the one that the processor makes of LME and CR0.PG.
     pub fn write_efer(mut self, value: u64, processor: &Host) -> Result<Self, Illegal> {
         let efer = Efer::from_bits_retain(value);
-        let writable = (Efer::SCE | Efer::LME | Efer::LMA | Efer::NXE) & processor.efer;
+        let writable = processor.efer - Efer::SVME;
         illegal_if(!writable.contains(efer))?;
         illegal_if(self.cr0.contains(Cr0::PG) && (self.efer ^ efer).contains(Efer::LME))?;
         illegal_if(efer.contains(Efer::LMA) != long_mode(self.cr0, efer))?;
@@ -187,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn efer_has_four_bits_for_a_guest() {
+    fn efer_has_the_processors_bits_for_a_guest_but_svme() {
         let write = |value: Efer| SystemRegisters::RESET.write_efer(value.bits(), &PROCESSOR);
-        let all = Efer::SCE | Efer::LME | Efer::NXE;
+        let all = Efer::all() - (Efer::SVME | Efer::LMA);
         assert_eq!(write(all).unwrap().efer, all);
-        for bad in [Efer::SVME, Efer::TCE, Efer::LMSLE, Efer::from_bits_retain(1 << 63)] {
+        for bad in [Efer::SVME, Efer::from_bits_retain(1 << 63)] {
             assert_eq!(write(bad), Err(Illegal), "{bad:?}");
         }
         let old = Host {

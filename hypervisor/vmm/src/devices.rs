@@ -1,5 +1,5 @@
 //! The devices that images rely on: debug port, serial port, exit port, and the usual ways to reset a PC. All other
-//! ports read as ones and swallow what is written. The interrupt controllers are the kernel's.
+//! ports read as ones and swallow what is written. The interrupt controllers and the timer are the kernel's.
 
 const DEBUG: u16 = 0xE9;
 const COM1: u16 = 0x3F8;
@@ -12,6 +12,9 @@ const SYSTEM_CONTROL: u16 = 0x92;
 const SYSTEM_RESET: u8 = 1;
 const RESET_CONTROL: u16 = 0xCF9;
 const RESET_CPU: u8 = 1 << 2;
+
+/// The serial port's line of the interrupt controllers.
+pub const SERIAL_LINE: u32 = 4;
 
 /// Ports that KVM may collect writes to, rather than leave the guest for each of them.
 pub const CONSOLES: [u64; 2] = [DEBUG as u64, COM1 as u64];
@@ -40,6 +43,11 @@ impl Devices {
         }
     }
 
+    /// Whether the serial port wants an interrupt.
+    pub fn serial_interrupts(&self) -> bool {
+        self.serial.as_ref().is_some_and(Serial::interrupts)
+    }
+
     pub fn read(&self, port: u16) -> u8 {
         match (port, &self.serial) {
             (DEBUG, _) => DEBUG as u8,
@@ -65,7 +73,7 @@ impl Devices {
     }
 }
 
-/// A 16550 that is always ready to send, receives nothing, and raises no interrupts.
+/// A 16550 that receives nothing and is always ready to send: while that interrupt is enabled, it is raised.
 #[derive(Default)]
 pub struct Serial {
     /// What was sent since it was last taken.
@@ -82,6 +90,8 @@ impl Serial {
     const DIVISOR_LATCH: u8 = 0x80;
     const FIFO_ENABLED: u8 = 1;
     const NO_INTERRUPT: u8 = 1;
+    const SENDER_EMPTY_INTERRUPT: u8 = 2;
+    const INTERRUPTS_GET_OUT: u8 = 8;
     const FIFOS_ARE_ON: u8 = 0xC0;
     const SENDER_EMPTY: u8 = 0x60;
     const CARRIER_AND_READY: u8 = 0xB0;
@@ -90,13 +100,25 @@ impl Serial {
         self.line_control & Self::DIVISOR_LATCH != 0
     }
 
+    /// OUT2 of the modem control register lets the line through, as in every PC.
+    fn interrupts(&self) -> bool {
+        self.interrupt_enable & Self::SENDER_EMPTY_INTERRUPT != 0 && self.modem_control & Self::INTERRUPTS_GET_OUT != 0
+    }
+
+    fn identification(&self) -> u8 {
+        match self.interrupt_enable & Self::SENDER_EMPTY_INTERRUPT {
+            0 => Self::NO_INTERRUPT,
+            raised => raised,
+        }
+    }
+
     fn read(&self, register: u16) -> u8 {
         match register {
             0 | 1 if self.latched() => self.divisor[usize::from(register)],
             0 => 0,
             1 => self.interrupt_enable,
-            2 if self.fifo_control & Self::FIFO_ENABLED != 0 => Self::NO_INTERRUPT | Self::FIFOS_ARE_ON,
-            2 => Self::NO_INTERRUPT,
+            2 if self.fifo_control & Self::FIFO_ENABLED != 0 => self.identification() | Self::FIFOS_ARE_ON,
+            2 => self.identification(),
             3 => self.line_control,
             4 => self.modem_control,
             5 => Self::SENDER_EMPTY,
@@ -157,6 +179,19 @@ mod tests {
         assert_eq!(devices.read(0x3FA), 0xC1);
         assert_eq!(devices.serial.expect("there is one").sent, b"hi");
         assert_eq!(devices.written, 2);
+    }
+
+    #[test]
+    fn the_serial_port_asks_for_more_while_that_is_enabled() {
+        let mut devices = Devices::new(true);
+        devices.write(0x3F9, 2);
+        assert!(!devices.serial_interrupts(), "OUT2 is not set");
+        assert_eq!(devices.read(0x3FA), 2);
+        devices.write(0x3FC, 8);
+        assert!(devices.serial_interrupts());
+        devices.write(0x3F9, 0);
+        assert!(!devices.serial_interrupts());
+        assert_eq!(devices.read(0x3FA), 1);
     }
 
     #[test]

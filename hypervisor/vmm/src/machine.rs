@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kvm_bindings::{
     KVM_EXIT_INTERNAL_ERROR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_MP_STATE_HALTED,
-    kvm_guest_debug, kvm_userspace_memory_region,
+    kvm_guest_debug, kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{IoEventAddress, VcpuExit, VcpuFd, VmFd};
 
@@ -48,7 +48,7 @@ pub enum Mode {
 pub struct Machine {
     // In this order they are dropped: memory last.
     pub(crate) vcpu: VcpuFd,
-    _vm: VmFd,
+    vm: VmFd,
     pub memory: Memory,
     pub devices: Devices,
     pub points: Points,
@@ -60,6 +60,8 @@ pub struct Machine {
     console: u64,
     /// What KVM was last told about debugging.
     told: kvm_guest_debug,
+    /// How the serial port's interrupt line was last.
+    line: bool,
 }
 
 impl Machine {
@@ -74,6 +76,8 @@ impl Machine {
         let vm = kvm.create_vm().map_err(named("KVM_CREATE_VM"))?;
         vm.set_tss_address(TSS_ADDRESS).map_err(named("KVM_SET_TSS_ADDR"))?;
         vm.create_irq_chip().map_err(named("KVM_CREATE_IRQCHIP"))?;
+        vm.create_pit2(kvm_pit_config::default())
+            .map_err(named("KVM_CREATE_PIT2"))?;
         let all = kvm_userspace_memory_region {
             memory_size: memory.size(),
             userspace_addr: memory.address(),
@@ -91,7 +95,7 @@ impl Machine {
         cpu::set_up(kvm, &vcpu, job)?;
         Ok(Self {
             vcpu,
-            _vm: vm,
+            vm,
             memory,
             devices: Devices::new(job.serial),
             points: Points::default(),
@@ -102,6 +106,7 @@ impl Machine {
             limit: Duration::from_millis(job.milliseconds.into()),
             console: job.console.into(),
             told: kvm_guest_debug::default(),
+            line: false,
         })
     }
 
@@ -151,6 +156,7 @@ impl Machine {
                         self.ended = Some(end);
                         break Stop::Ended;
                     }
+                    self.wire()?;
                 }
                 Left::Debug if mode == Mode::SingleStep => break Stop::Stepped,
                 Left::Debug => break Stop::Point(self.linear_rip()?),
@@ -179,6 +185,18 @@ impl Machine {
             self.devices.write(write.phys_addr as u16, write.data[0]);
         }
         Ok(left)
+    }
+
+    /// Has the interrupt controllers see what the serial port's line is now.
+    fn wire(&mut self) -> io::Result<()> {
+        let line = self.devices.serial_interrupts();
+        if line != self.line {
+            self.vm
+                .set_irq_line(devices::SERIAL_LINE, line)
+                .map_err(named("KVM_IRQ_LINE"))?;
+            self.line = line;
+        }
+        Ok(())
     }
 
     fn leave(&mut self) -> io::Result<Left> {

@@ -20,28 +20,27 @@ fn filter() -> String {
     format!("exit_reason != 0x400 && exit_reason != 0x60 && {ports}")
 }
 
+fn file(name: &str) -> String {
+    format!("{TRACING}/{name}")
+}
+
 pub struct Trace {
     switch: File,
     pipe: File,
+    enabled: bool,
 }
 
 impl Trace {
-    /// Enables the events, but records nothing yet.
+    /// Records nothing yet.
     pub fn open() -> io::Result<Self> {
-        let file = |name: &str| format!("{TRACING}/{name}");
         fs::write(file("tracing_on"), "0")?;
         fs::write(file("buffer_size_kb"), BUFFER_KIB)?;
         for option in ["nooverwrite", "nocontext-info"] {
             fs::write(file("trace_options"), option)?;
         }
         fs::write(file("events/kvm/kvm_exit/filter"), filter())?;
-        for event in EVENTS {
-            match fs::write(file(&format!("events/kvm/{event}/enable")), "1") {
-                Err(error) if error.kind() == ErrorKind::NotFound => {} // not every kernel has every event
-                done => done?,
-            }
-        }
         Ok(Self {
+            enabled: false,
             switch: OpenOptions::new().write(true).open(file("tracing_on"))?,
             pipe: OpenOptions::new()
                 .read(true)
@@ -50,7 +49,18 @@ impl Trace {
         })
     }
 
+    /// Events stay enabled from the first time on: that costs every exit of KVM's something, recorded or not, which a
+    /// job that has its exits measured must not pay.
     pub fn start(&mut self) -> io::Result<()> {
+        if !self.enabled {
+            for event in EVENTS {
+                match fs::write(file(&format!("events/kvm/{event}/enable")), "1") {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {} // not every kernel has every event
+                    done => done?,
+                }
+            }
+            self.enabled = true;
+        }
         self.switch.write_all(b"1")
     }
 

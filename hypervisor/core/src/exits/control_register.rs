@@ -22,7 +22,8 @@ pub fn read(guest: &mut Guest) -> Next {
                 3 => registers.cr3,
                 _ => registers.cr4.bits(),
             };
-            guest.write_register(gpr, read, guest.mov_cr_size());
+            let size = guest.mov_cr_size();
+            guest.write_register(gpr, read, size);
         }
         Some(Instruction::Smsw { gpr: Some(gpr), size }) => {
             guest.write_register(gpr, registers.cr0.bits(), size);
@@ -40,7 +41,10 @@ pub fn write(guest: &mut Guest) -> Next {
     let before = guest.system_registers();
     let cr0 = before.cr0;
     let (cr, value) = match decoded.instruction {
-        Instruction::MovToCr { cr, gpr } => (cr, guest.read_register(gpr, guest.mov_cr_size())),
+        Instruction::MovToCr { cr, gpr } => {
+            let size = guest.mov_cr_size();
+            (cr, guest.read_register(gpr, size))
+        }
         Instruction::Clts => (0, (cr0 - Cr0::TS).bits()),
         Instruction::Lmsw(Source::Register(gpr)) => {
             // The low four bits, but PE is never cleared (APM vol. 3, LMSW).
@@ -70,7 +74,7 @@ pub fn write(guest: &mut Guest) -> Next {
 /// INVLPG: drops all of our tables, which is more than asked and never wrong.
 pub fn invlpg(guest: &mut Guest) -> Next {
     if let Paging::Shadow(shadow) = &mut guest.paging {
-        shadow.registers_changed(guest.vmcb);
+        shadow.registers_changed(guest.vcpu.vmcb);
     }
     guest.retire()
 }

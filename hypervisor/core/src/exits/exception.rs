@@ -70,6 +70,6 @@ pub fn page_fault(guest: &mut Guest) -> Next {
     let Paging::Shadow(shadow) = &mut guest.paging else {
         return Next::Unhandled;
     };
-    shadow.map(guest.vmcb, linear, host, &found, kind, user);
+    shadow.map(guest.vcpu.vmcb, linear, host, &found, kind, user);
     Next::Resume
 }

@@ -58,5 +58,6 @@ pub fn handle(guest: &mut Guest) -> Next {
         guest.serial.put(guest.rax() as u8);
     }
     // EXITINFO2 is the next RIP, on every processor (15.10.2).
-    guest.retire_to(guest.vmcb.control.exit_info_2)
+    let next = guest.vmcb.control.exit_info_2;
+    guest.retire_to(next)
 }

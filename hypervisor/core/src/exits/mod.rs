@@ -49,6 +49,18 @@ impl Next {
         status: 0,
         outcome: Outcome::GuestHalted,
     });
+    /// The guest switched its machine off.
+    pub const POWERED_OFF: Self = Self::End(End::Guest {
+        how: "power-off",
+        status: 0,
+        outcome: Outcome::GuestFinished,
+    });
+    /// The guest reset its machine.
+    pub const RESET: Self = Self::End(End::Guest {
+        how: "reset",
+        status: 0,
+        outcome: Outcome::GuestReset,
+    });
     /// A fault could not be delivered, nor the ones that followed.
     pub const SHUTDOWN: Self = Self::End(End::Guest {
         how: "shutdown",

@@ -12,7 +12,7 @@ pub const HIGH_SCRATCH: Range<u64> = 0x0100_0000..0x0200_0000;
 /// How much RAM there is at least.
 pub const RAM_SIZE: u64 = 64 << 20;
 /// Bytes that one program may watch, in all its watches together.
-pub const MAX_WATCHED: u32 = 64 * 1024;
+pub const MAX_WATCHED: u32 = 1 << 20;
 
 /// Memory that becomes `bytes`, then zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

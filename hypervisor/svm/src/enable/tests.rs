@@ -256,12 +256,26 @@ fn outcomes_are_those_of_the_contract() {
         DisabledWithKey,
         EferSvme,
         VmHsavePa,
+        NoNestedPaging,
     ];
-    let ours = refusals.map(|refusal| (format!("{:x}", refusal.code()), refusal.outcome()));
+    let ours = refusals.map(|refusal| (format!("{:X}", refusal.code()), refusal.outcome()));
     assert_eq!(
         rows,
         ours.iter()
             .map(|(code, name)| (code.as_str(), *name))
             .collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_guest_that_needs_nested_paging_gets_it_or_is_refused() {
+    let with = SvmFeatures::NP;
+    let without = SvmFeatures::all() - SvmFeatures::NP;
+    assert_eq!(judge_needs(SvmFeatures::empty(), SvmFeatures::empty()), Ok(()));
+    assert_eq!(judge_needs(with, with), Ok(()));
+    assert_eq!(judge_needs(with, without), Err(Refusal::NoNestedPaging));
+    assert_eq!(
+        (Refusal::NoNestedPaging.outcome(), Refusal::NoNestedPaging.code()),
+        ("refused.no-nested-paging", 0x2A)
     );
 }

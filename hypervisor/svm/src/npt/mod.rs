@@ -63,6 +63,8 @@ pub enum PageSize {
     Small,
     /// 2 MiB, an entry of level 2.
     Large,
+    /// 1 GiB, an entry of level 3 of four; for processors with CPUID Fn8000_0001_EDX\[Page1GB\].
+    Huge,
 }
 
 impl PageSize {
@@ -72,6 +74,7 @@ impl PageSize {
         match self {
             Self::Small => 1 << 12,
             Self::Large => 1 << 21,
+            Self::Huge => 1 << 30,
         }
     }
 
@@ -84,6 +87,7 @@ impl PageSize {
         match self {
             Self::Small => 1,
             Self::Large => 2,
+            Self::Huge => 3,
         }
     }
 }
@@ -155,7 +159,7 @@ impl<M: TableMemory> Tables<M> {
         HostPhys(table.0 + 8 * index)
     }
 
-    /// Maps one page. `flags` are permissions and attributes; PRESENT and, for a large page, LARGE are added.
+    /// Maps one page. `flags` are permissions and attributes; PRESENT and, but for a small page, LARGE are added.
     ///
     /// # Errors
     /// See [`MapError`].
@@ -163,7 +167,7 @@ impl<M: TableMemory> Tables<M> {
         if !size.divides(address) || !size.divides(physical.0) {
             return Err(MapError::Unaligned);
         }
-        if !self.levels.covers(address) || physical.0 & !Entry::ADDRESS != 0 {
+        if !self.levels.covers(address) || physical.0 & !Entry::ADDRESS != 0 || size.level() == self.levels.count() {
             return Err(MapError::OutOfRange);
         }
         let mut table = self.root;
@@ -174,10 +178,9 @@ impl<M: TableMemory> Tables<M> {
         if Entry(self.memory.read(slot)).is_present() {
             return Err(MapError::Occupied);
         }
-        let large = if size == PageSize::Large {
-            EntryFlags::LARGE
-        } else {
-            EntryFlags::empty()
+        let large = match size {
+            PageSize::Small => EntryFlags::empty(),
+            PageSize::Large | PageSize::Huge => EntryFlags::LARGE,
         };
         self.memory
             .write(slot, Entry::new(physical, flags | EntryFlags::PRESENT | large).0);
@@ -199,7 +202,7 @@ impl<M: TableMemory> Tables<M> {
         }
     }
 
-    /// Maps `length` bytes from `address` to `physical`, in large pages where both sides allow it.
+    /// Maps `length` bytes from `address` to `physical`, in the largest pages up to `largest` that both sides allow.
     ///
     /// # Errors
     /// See [`MapError`]; what was mapped before the error stays. All three numbers must be multiples of 4 KiB.
@@ -208,6 +211,7 @@ impl<M: TableMemory> Tables<M> {
         address: u64,
         physical: HostPhys,
         length: u64,
+        largest: PageSize,
         flags: EntryFlags,
     ) -> Result<(), MapError> {
         if !PageSize::Small.divides(length) {
@@ -217,9 +221,14 @@ impl<M: TableMemory> Tables<M> {
         while done < length {
             let from = address.checked_add(done).ok_or(MapError::OutOfRange)?;
             let to = physical.checked_add(done).ok_or(MapError::OutOfRange)?;
-            let large = PageSize::Large;
-            let fits = large.divides(from) && large.divides(to.0) && length - done >= large.bytes();
-            let size = if fits { large } else { PageSize::Small };
+            let fits = |size: &PageSize| {
+                size.level() <= largest.level()
+                    && size.divides(from)
+                    && size.divides(to.0)
+                    && length - done >= size.bytes()
+            };
+            let sizes = [PageSize::Huge, PageSize::Large];
+            let size = sizes.into_iter().find(fits).unwrap_or(PageSize::Small);
             self.map(from, to, size, flags)?;
             done += size.bytes();
         }
@@ -280,6 +289,7 @@ impl<M: TableMemory> Tables<M> {
                 _ if !entry.is_present() => return Err(NotMapped { level }),
                 1 => return Ok((slot, entry, PageSize::Small)),
                 2 if entry.is_large() => return Ok((slot, entry, PageSize::Large)),
+                3 if entry.is_large() => return Ok((slot, entry, PageSize::Huge)),
                 _ => table = entry.address(),
             }
         }

@@ -91,7 +91,7 @@ fn a_large_page_ends_where_it_ends() {
 #[test]
 fn a_range_uses_large_pages_where_both_sides_allow_it() {
     let mut four = tables(Levels::Four, 10);
-    four.map_range(0x1f_f000, HostPhys(0x3f_f000), 0x20_2000, RWU)
+    four.map_range(0x1f_f000, HostPhys(0x3f_f000), 0x20_2000, PageSize::Large, RWU)
         .expect("mapped");
     let size = |address| four.translate(address).map(|found| found.size);
     assert_eq!((size(0x1f_f000), size(0x20_0000), size(0x40_0000)), {
@@ -104,12 +104,45 @@ fn a_range_uses_large_pages_where_both_sides_allow_it() {
     assert_eq!(physical(&four, 0x40_1000), Err(1));
     let mut skewed = tables(Levels::Four, 10);
     skewed
-        .map_range(0x20_0000, HostPhys(0x30_0000), 0x20_0000, RWU)
+        .map_range(0x20_0000, HostPhys(0x30_0000), 0x20_0000, PageSize::Large, RWU)
         .expect("mapped");
     assert_eq!(skewed.translate(0x3f_f000).expect("mapped").size, PageSize::Small);
-    assert_eq!(skewed.map_range(0, HostPhys(0), 0xfff, RWU), Err(MapError::Unaligned));
     assert_eq!(
-        skewed.map_range(u64::MAX - 0xfff, HostPhys(0), 0x2000, RWU),
+        skewed.map_range(0, HostPhys(0), 0xfff, PageSize::Huge, RWU),
+        Err(MapError::Unaligned)
+    );
+    assert_eq!(
+        skewed.map_range(u64::MAX - 0xfff, HostPhys(0), 0x2000, PageSize::Large, RWU),
+        Err(MapError::OutOfRange)
+    );
+}
+
+#[test]
+fn a_range_uses_the_largest_pages_that_are_allowed() {
+    const GIB: u64 = 1 << 30;
+    let mut huge = tables(Levels::Four, 10);
+    huge.map_range(
+        GIB - 0x20_1000,
+        HostPhys(GIB - 0x20_1000),
+        GIB + 0x20_1000,
+        PageSize::Huge,
+        RWU,
+    )
+    .expect("mapped");
+    let size = |address| huge.translate(address).map(|found| found.size);
+    assert_eq!(
+        (size(GIB - 0x20_1000), size(GIB - 0x20_0000), size(GIB), size(2 * GIB)),
+        (
+            Ok(PageSize::Small),
+            Ok(PageSize::Large),
+            Ok(PageSize::Huge),
+            Err(NotMapped { level: 3 })
+        )
+    );
+    assert_eq!(physical(&huge, GIB + 0x1234_5678), Ok(GIB + 0x1234_5678));
+    let mut three = tables(Levels::Three, 10);
+    assert_eq!(
+        three.map(GIB, HostPhys(GIB), PageSize::Huge, RWU),
         Err(MapError::OutOfRange)
     );
 }

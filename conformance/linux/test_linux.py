@@ -1,0 +1,128 @@
+"""An unmodified Linux under the hypervisor: it boots, works, ends; the hypervisor stays whole and out of reach."""
+
+import re
+
+from harness.boot import Boot
+from harness.cases import Cpus, NotRun, boots, requirement
+from harness.guests.linux import LINUX, Linux
+from harness.guests.report import Report
+from harness.machine.ending import How
+from harness.observation import Observation
+
+ONE = Boot(name="one", guest=LINUX, linux=Linux())
+TWO = Boot(name="two", guest=LINUX, linux=Linux(processors=2))
+
+OF_TIME = re.compile(
+    r"tsc: (Unable to calibrate|Fast TSC|Refined|Marking)|clocksource|calibration|hrtimer: interrupt took|sched_clock|"
+    r"[Uu]nstable clock|keep using the local clock|trace_clock=local|on the kernel command line|Lost \d+ RTC"
+)
+"""Warnings that come and go with the load of the machine that emulates: the bare engine has them in some boots only."""
+
+ANONYMOUS, FILE = "b5cfa9d6c8febd618f91ac2843d50a1c", "c1d4ba52c72ac7bcc71ff2d6c083e684"
+"""MD5 of 4 MiB of zeros, and of the numbers to 50,000, a line each."""
+
+
+def said(seen: Observation) -> Report:
+    """What the guest said; the case is not run when it never came to its own first program."""
+    report = Report.of(seen.console)
+    if "up" not in report.said:
+        raise NotRun(f"Linux did not come to its first program: the machine {seen.ended}")
+    return report
+
+
+@requirement("SVM-15.5.1-017")
+@boots(ONE, TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_boots_to_its_first_program(seen: Observation) -> None:
+    """An unmodified kernel of Debian's comes to its first program, with all of its processors."""
+    report = Report.of(seen.console)
+    assert "up" in report.said, f"the machine {seen.ended}; its last words: {seen.console[-300:]!r}"
+    assert seen.boot.linux is not None
+    assert report.said.get("processors") == str(seen.boot.linux.processors)
+
+
+@requirement("SVM-15.5.1-017")
+@boots(ONE, TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_works_as_it_should(seen: Observation) -> None:
+    """Fork and exec, memory, timers, signals and a load with whole and floating-point numbers bring what they must."""
+    report = said(seen)
+    assert report.done, f"it did not end: the machine {seen.ended}; it said {report.said}"
+    assert report.said["fork"] == "20"
+    assert report.said["bound"] == report.said["processors"]
+    assert (report.said["anonymous"], report.said["file"]) == (ANONYMOUS, FILE)
+    assert float(report.said["slept"]) >= 1.0, "five times 0.2 s were less than a second"
+    assert report.values("signals") == {"caught": 20, "ended": 128 + 11, "timed": 128 + 15}
+    load = report.values("load")
+    assert load["rounds"] > 0 and load["wrong"] == 0
+
+
+@requirement("SVM-15.7.2-016")
+@boots(ONE, TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_no_timer_interrupt_is_lost_for_long(seen: Observation) -> None:
+    """Under load the guest's timer interrupts go on: one processor or another has 25 in each second of its time."""
+    report = said(seen)
+    if "ticks" not in report.said:
+        raise NotRun(f"it did not come as far as its load: the machine {seen.ended}")
+    ticks, seconds = report.said["ticks"].split()
+    assert int(ticks) >= 25 * float(seconds), f"{ticks} timer interrupts in {seconds} s"
+
+
+@requirement("SVM-CPUID-003", "SVM-15.4-019")
+@boots(ONE, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_knows_that_it_is_a_guest_without_svm(seen: Observation) -> None:
+    """Linux finds the hypervisor bit of CPUID set, and SVM absent."""
+    assert said(seen).values("flags") == {"hypervisor": 1, "svm": 0}
+
+
+@requirement("SVM-15.5.1-017")
+@boots(ONE, TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_powers_off(seen: Observation) -> None:
+    """A clean power-off of the guest ends the machine, with the outcome that says so where the manifest has one."""
+    report = said(seen)
+    assert report.done, f"it did not come to its end: the machine {seen.ended}"
+    ends = seen.ended.how in (How.SHUTDOWN, How.RESET) and seen.outcome is None
+    assert ends or seen.outcome == "guest-finished", f"the machine {seen.ended}, outcome {seen.outcome}"
+
+
+@requirement("SVM-15.11-008")
+@boots(ONE, TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_its_log_has_no_warning_of_the_hypervisors_making(seen: Observation) -> None:
+    """The kernel warns of nothing that it does not warn of on the same engine without a hypervisor."""
+    report = said(seen)
+    if not report.log:
+        raise NotRun(f"it did not come to print its log: the machine {seen.ended}")
+    if seen.alone is None or not (bare := Report.of(seen.alone.console)).log:
+        raise NotRun(f"the bare engine shows no log to compare: {seen.alone.ended if seen.alone else 'not booted'}")
+    known = bare.warnings()
+    new = [text for form, text in report.warnings().items() if form not in known and not OF_TIME.search(text)]
+    assert not new, f"warnings that the bare engine does not have: {new}"
+
+
+@requirement("SVM-15.5.1-047")
+@boots(ONE, TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_maps_nothing_of_the_hypervisor(seen: Observation) -> None:
+    """No nested mapping leads the guest to the image, the VMCB, the maps, the tables, the stack, the host save area."""
+    said(seen)
+    if not seen.mappings:
+        raise NotRun("the guest's translation tables could not be walked")
+    start, end = seen.image_extent
+    pages = {"image": (start, end - start), **seen.host_pages()}
+    if seen.hsave is not None:
+        pages["host save area"] = (seen.hsave, 0x1000)
+    reached = [
+        f"guest-physical {mapping.guest + max(at - mapping.host, 0):#x} leads to the {what} at {at:#x}"
+        for what, (at, size) in pages.items()
+        for mapping in seen.mappings
+        if mapping.host < at + size and at < mapping.host + mapping.size
+    ]
+    assert not reached, "; ".join(reached[:4])
+
+
+@requirement("SVM-15.10-003", "SVM-15.11-007")
+@boots(ONE, TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_the_hypervisor_stays_whole(seen: Observation) -> None:
+    """Its code, its constants and both permission maps hold at the end what they held at the first VMRUN."""
+    said(seen)
+    if missing := {"IOPM", "MSRPM"} - {constant.name for constant in seen.constants}:
+        raise NotRun(f"not known: {', '.join(sorted(missing))}")
+    changed = [f"{c.name} at {c.address:#x}" for c in seen.constants if c.before != c.after]
+    assert not changed, f"changed while Linux ran: {', '.join(changed)}"

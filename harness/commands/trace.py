@@ -1,0 +1,149 @@
+"""``svmconf trace``: every VMRUN and #VMEXIT of a hypervisor, from outside."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TextIO
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness.boot import Boot
+from harness.commands import options
+from harness.commands.run import bring
+from harness.errors import SvmconfError
+from harness.guests import files
+from harness.guests.linux import LINUX, Linux
+from harness.machine.image import Image
+from harness.model.explain.sources import first_cpu
+from harness.run import Run
+from harness.trace import count, debugged, log
+from harness.trace.passage import Passage
+from harness.trace.record import of_passage, of_tally
+from harness.trace.tally import Tally
+
+
+class _Printer:
+    """Prints the first passages, and writes all to a file."""
+
+    def __init__(self, image: Image, limit: int, file: TextIO | None) -> None:
+        self._image = image
+        self._limit = limit
+        self._file = file
+        self.more = 0
+
+    def __call__(self, passage: Passage) -> None:
+        if self._file is not None:
+            self._file.write(of_passage(passage) + "\n")
+        if not self._limit or passage.number <= self._limit:
+            for line in log.lines(passage, self._image):
+                click.echo(line)
+        else:
+            self.more += 1
+
+
+@click.command()
+@options.hypervisor
+@options.engine
+@click.option("--cpu", default="", metavar="M", help="CPU model of the engine (default: its first).")
+@options.defect
+@click.option("--guest", metavar="G", help="Guest to run, by a name that the manifest knows.")
+@click.option("--count", "loops", metavar="N", type=click.IntRange(0), help="How often a guest that loops shall loop.")
+@click.option(
+    "--seconds", metavar="N", type=click.FloatRange(0, min_open=True), help="How long (default: the manifest's)."
+)
+@click.option("--limit", default=20, show_default=True, metavar="N", help="Print so many VMRUNs, 0 for all.")
+@click.option(
+    "--json", "json_file", metavar="FILE", type=click.File("w"), help="Write everything there, as JSON lines."
+)
+@click.option(
+    "--via",
+    type=click.Choice(("auto", "plugin", "gdbstub")),
+    default="auto",
+    show_default=True,
+    help="The plugin sees everything and counts instructions; the gdbstub is for engines without.",
+)
+def command(
+    hypervisor: str,
+    engine: str,
+    cpu: str,
+    defect: str,
+    guest: str | None,
+    loops: int | None,
+    seconds: float | None,
+    limit: int,
+    json_file: TextIO | None,
+    via: str,
+) -> None:
+    """Log every VMRUN and #VMEXIT of a hypervisor: reasons decoded, fields of the VMCB that changed, instructions.
+
+    What changed between a #VMEXIT and the next VMRUN was written by the hypervisor; what changed in between, by the
+    processor. At the end exits are counted by reason. Ctrl-C stops the machine and prints the summary so far.
+    """
+    run = Run(engine, cpu, hypervisor, defect, Path())
+    try:
+        boot = Boot(guest=guest, count=loops, seconds=seconds, linux=Linux() if guest == LINUX else None)
+        _trace(run, boot, limit, json_file, via)
+    finally:
+        run.close()
+
+
+def _trace(run: Run, boot: Boot, limit: int, json_file: TextIO | None, via: str) -> None:
+    manifest = run.built_manifest()
+    if not manifest.offers(boot):
+        offered = ", ".join(manifest.guests) or "none by name"
+        raise SvmconfError(f"{manifest.name} offers no guest {boot.guest!r}", f"it offers: {offered}")
+    if boot.linux is not None and files.missing(boot.linux):
+        bring(files.parts(boot.linux))
+    chosen, model = run.engine, first_cpu(run)
+    image = Image.load(manifest.image)
+    printer = _Printer(image, limit, json_file)
+    lacking = count.lacks(chosen)
+    if via == "plugin" and lacking:
+        raise SvmconfError(f"no plugin here: {lacking}", "--via gdbstub, or --engine qemu-10.0")
+    click.echo(f"{manifest.name} on {chosen.description}, CPU {model}")
+    notes: list[str] = []
+    if via == "gdbstub" or lacking:
+        with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
+            seen = chosen.observe(manifest, boot, model, Path(folder))
+        tally = Tally()
+        for passage in debugged.passages(seen):
+            tally.add(passage)
+            printer(passage)
+        notes.append("seen by breakpoints, which count no instructions" + (f": {lacking}" if lacking else ""))
+        notes += [f"{place} was watched no longer" for place in seen.trace_cut if place.startswith("vmrun ")]
+        ending, outcome = str(seen.ended), seen.outcome
+    else:
+        counted = count.count(chosen, manifest, boot, model, printer)
+        tally, outcome = counted.tally, counted.outcome
+        ending = str(counted.ending) if counted.ending else "stopped"
+    if printer.more:
+        notes.insert(0, f"{printer.more:,} more VMRUNs are counted but not shown (--limit)")
+    if json_file is not None:
+        json_file.write(of_tally(tally, ending, outcome) + "\n")
+    _summary(tally, f"{ending}{f', {outcome}' if outcome else ''}", notes)
+
+
+def _summary(tally: Tally, ending: str, notes: list[str]) -> None:
+    console = Console()
+    if tally.vmruns:
+        shown = Table(box=None, header_style="dim", pad_edge=False)
+        rows = log.table(tally)
+        for number, heading in enumerate(log.HEADINGS[: len(rows[0])]):
+            shown.add_column(heading, justify="right" if number else "left")
+        for row in rows:
+            shown.add_row(*row)
+        console.print()
+        console.print(shown)
+        if tally.instructions is not None:
+            click.echo("instructions of the guest before an exit, and of the hypervisor from it to its next VMRUN")
+    else:
+        ran = "" if tally.instructions is None else f" among the {tally.instructions:,} instructions that it executed"
+        click.echo(f"no VMRUN was executed{ran}")
+    if tally.attempts:
+        notes.append(f"{tally.attempts:,} VMRUNs that guests tried are not listed")
+    for note in notes:
+        click.echo(note)
+    click.echo(f"the machine: {ending}")

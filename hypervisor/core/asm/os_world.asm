@@ -1,0 +1,95 @@
+; The world switch of a guest that is an operating system: what VMRUN does not move, and no more.
+;
+; Purpose   Each exit costs the guest time, so what the host can do without stays the guest's while the host runs: the
+;           registers that VMLOAD and VMSAVE move (FS, GS, TR, LDTR, KernelGSbase, STAR and its kin, SYSENTER's), XCR0, the
+;           upper halves of the vector registers (legacy SSE instructions keep them), DR0 to DR3.
+; Manual    APM vol. 2, 15.5.1 "Basic operation", 15.5.2 (VMLOAD), 15.17 (GIF).
+; Contract  System V calls, 64-bit, RFLAGS.IF = 0, EFER.SVME = 1, VM_HSAVE_PA set. GIF stays 0 while the host runs: what
+;           arrives meanwhile waits for the next VMRUN and is the guest's. No gate of the host's may need the TSS.
+
+%include "world.inc"
+
+bits 64
+global leave_host, run_guest
+
+section .rodata progbits alloc noexec nowrite align=4
+host_mxcsr:     dd 1F80h                ; all SSE exceptions masked: what Rust expects
+
+; Where the host goes on when VMRUN itself faults: runtime/src/fixup.rs.
+section .fixups progbits alloc noexec nowrite align=8
+        dq      run_guest.vmrun, run_guest.faulted
+
+section .sensitive progbits alloc exec nowrite align=16
+; IN        RDI = physical address of the guest's VMCB
+; OUT       GIF = 0, and the registers that VMLOAD moves are the guest's
+; CLOBBERS  RAX
+leave_host:
+        clgi
+        mov     rax, rdi
+        vmload
+        ret
+
+; IN        RDI = registers, RSI = physical address of the guest's VMCB
+; OUT       RAX = 0: the guest ran and #VMEXIT told why in its VMCB; else VMRUN faulted and nothing ran:
+;           bits 7:0 the vector, bits 63:32 the error code
+; CLOBBERS  what a System V call may
+run_guest:
+        push    rbx
+        push    rbp
+        push    r12
+        push    r13
+        push    r14
+        push    r15
+        push    rdi
+
+        mov     rax, rsi
+        fxrstor64 [rdi + registers.fpu]
+        mov     rbx, [rdi + registers.rbx]
+        mov     rcx, [rdi + registers.rcx]
+        mov     rdx, [rdi + registers.rdx]
+        mov     rsi, [rdi + registers.rsi]
+        mov     rbp, [rdi + registers.rbp]
+        mov     r8, [rdi + registers.r8]
+        mov     r9, [rdi + registers.r9]
+        mov     r10, [rdi + registers.r10]
+        mov     r11, [rdi + registers.r11]
+        mov     r12, [rdi + registers.r12]
+        mov     r13, [rdi + registers.r13]
+        mov     r14, [rdi + registers.r14]
+        mov     r15, [rdi + registers.r15]
+        mov     rdi, [rdi + registers.rdi]
+.vmrun: vmrun
+
+        pop     rax                     ; registers
+        mov     [rax + registers.rbx], rbx
+        mov     [rax + registers.rcx], rcx
+        mov     [rax + registers.rdx], rdx
+        mov     [rax + registers.rsi], rsi
+        mov     [rax + registers.rdi], rdi
+        mov     [rax + registers.rbp], rbp
+        mov     [rax + registers.r8], r8
+        mov     [rax + registers.r9], r9
+        mov     [rax + registers.r10], r10
+        mov     [rax + registers.r11], r11
+        mov     [rax + registers.r12], r12
+        mov     [rax + registers.r13], r13
+        mov     [rax + registers.r14], r14
+        mov     [rax + registers.r15], r15
+        fxsave64 [rax + registers.fpu]
+        xor     eax, eax                ; the result
+
+.back:  ldmxcsr [host_mxcsr]
+        pop     r15
+        pop     r14
+        pop     r13
+        pop     r12
+        pop     rbp
+        pop     rbx
+        ret
+
+; VMRUN faulted: RAX = vector, RDX = error code, the other registers hold what was loaded for the guest.
+.faulted:
+        pop     rcx                     ; registers
+        shl     rdx, 32
+        add     rax, rdx
+        jmp     .back

@@ -1,0 +1,72 @@
+//! RDMSR and WRMSR: `pc::policy::msr`.
+
+use pc::policy::msr::{self, Access, rule};
+use runtime::msr::{try_rdmsr, try_wrmsr};
+use svm::regs::Efer;
+use svm::system_registers::Illegal;
+use svm::vmcb::TlbControl;
+
+use crate::exits::{GENERAL_PROTECTION, Next};
+use crate::os::cpu::Cpu;
+use crate::os::exits::nested;
+
+/// Answers RDMSR and WRMSR.
+pub fn handle(cpu: &mut Cpu) -> Next {
+    const WRITE: u64 = 1;
+    let register = cpu.registers.rcx as u32;
+    let done = if cpu.vmcb.control.exit_info_1 == WRITE {
+        let value = cpu.registers.rdx << 32 | cpu.rax() & 0xFFFF_FFFF;
+        write(cpu, register, value)
+    } else {
+        read(cpu, register).map(|value| {
+            cpu.set_rax(value & 0xFFFF_FFFF);
+            cpu.registers.rdx = value >> 32;
+        })
+    };
+    match done {
+        Ok(()) => cpu.retire(),
+        Err(Illegal) => cpu.raise(GENERAL_PROTECTION, Some(0)),
+    }
+}
+
+fn read(cpu: &Cpu, register: u32) -> Result<u64, Illegal> {
+    match rule(register).map_or(Access::Fault, |rule| rule.read) {
+        Access::Pass => try_rdmsr(register).map_err(|_| Illegal),
+        Access::Zero => Ok(0),
+        Access::Fault | Access::Ignore => Err(Illegal),
+        Access::Emulate => match register {
+            svm::msr::EFER => Ok(cpu.system_registers().efer.bits()),
+            svm::msr::PAT => Ok(cpu.vmcb.save.g_pat),
+            _ => Err(Illegal),
+        },
+    }
+}
+
+fn write(cpu: &mut Cpu, register: u32, value: u64) -> Result<(), Illegal> {
+    match rule(register).map_or(Access::Fault, |rule| rule.write) {
+        // SAFETY: the policy passes only what the host does not stand on.
+        Access::Pass => unsafe { try_wrmsr(register, value) }.map_err(|_| Illegal),
+        Access::Ignore => Ok(()),
+        Access::Fault | Access::Zero => Err(Illegal),
+        Access::Emulate => match register {
+            svm::msr::EFER => {
+                let after = cpu.system_registers().write_efer(value, &cpu.machine.processor)?;
+                cpu.vmcb.save.efer = after.efer | Efer::SVME;
+                cpu.vmcb.control.tlb_control = TlbControl::ALL;
+                Ok(())
+            }
+            svm::msr::PAT if is_legal_pat(value) => {
+                cpu.vmcb.save.g_pat = value;
+                Ok(())
+            }
+            msr::APIC_BASE => nested::write_apic_base(cpu, value),
+            msr::X2APIC_ICR => nested::command(cpu, value),
+            _ => Err(Illegal),
+        },
+    }
+}
+
+/// APM vol. 2, 7.8: each of the eight types is UC, WC, WT, WP, WB or UC-.
+fn is_legal_pat(value: u64) -> bool {
+    value.to_le_bytes().iter().all(|&kind| matches!(kind, 0 | 1 | 4..=7))
+}

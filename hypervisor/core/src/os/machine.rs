@@ -1,0 +1,122 @@
+//! The machine as the guest has it: its memory by nested paging, and what the hypervisor must know to keep its own.
+
+use core::mem::MaybeUninit;
+
+use pc::acpi;
+use pc::memory::{Span, remains};
+use pc::policy::cpuid;
+use pc::policy::port::PowerControl;
+use runtime::cpuid::cpuid as host_cpuid;
+use runtime::log;
+use runtime::msr::try_rdmsr;
+use svm::addr::{GuestPhys, HostPhys, PAGE_SIZE};
+use svm::checks::Host;
+use svm::npt::{EntryFlags, Levels, PageSize, Tables};
+use svm::regs::{Cr0, Cr4};
+
+use super::load::Plan;
+use crate::memory::TablePool;
+
+/// What the boot code maps: physical addresses up to here are linear addresses.
+const MAPPED: u64 = 4 << 30;
+/// As far as pages of 1 GiB reach with one table.
+const MAPPED_BY_HUGE_PAGES: u64 = 512 << 30;
+/// CPUID Fn8000_0001_EDX\[Page1GB\].
+const HUGE_PAGES: u32 = 1 << 26;
+
+/// What all virtual processors share.
+pub struct Machine {
+    /// Where the guest has no memory, in the order of addresses.
+    hidden: [Span; 2],
+    tables: Tables<TablePool>,
+    /// The page of the local APIC's registers.
+    pub apic: GuestPhys,
+    /// How the guest switches the machine off.
+    pub power: Option<PowerControl>,
+    /// The processor that the guest believes in.
+    pub processor: Host,
+}
+
+impl Machine {
+    /// Builds the nested tables.
+    ///
+    /// # Safety
+    /// The plan's pool is RAM that nobody else uses.
+    pub unsafe fn new(plan: &Plan) -> Self {
+        // SAFETY: the caller answers for the pool.
+        let pool = unsafe { TablePool::at(plan.pool_base(), (plan.pool.end - plan.pool.start) / PAGE_SIZE) };
+        let apic = local_apic();
+        // SAFETY: reads RAM and ROM below 4 GiB, which the boot code maps; nobody runs who could change them.
+        let byte = |address: u64| (address < MAPPED).then(|| unsafe { (address as *const u8).read_volatile() });
+        let power = acpi::power_control(byte, plan.rsdp());
+        match power {
+            Some(power) => log!("ACPI: power is switched off by port {:#x}", power.port),
+            None => log!("ACPI: no tables; the guest cannot switch the power off"),
+        }
+        Self {
+            hidden: plan.hidden,
+            tables: nested(pool, &plan.hidden, apic),
+            apic,
+            power,
+            processor: Host::from_cpuid(
+                |leaf, subleaf| cpuid::answer(leaf, subleaf, host_cpuid(leaf, subleaf), Cr4::empty()),
+                Cr0::empty(),
+            ),
+        }
+    }
+
+    /// What N_CR3 must hold.
+    pub fn nested_root(&self) -> HostPhys {
+        self.tables.root()
+    }
+
+    /// Reads the guest's memory, as far as the host maps it; `None` beyond, and where the guest has none.
+    pub fn read<const N: usize>(&self, address: GuestPhys) -> Option<[u8; N]> {
+        let end = address.0.checked_add(N as u64)?;
+        let span = Span { start: address.0, end };
+        if end > MAPPED || self.hidden.iter().any(|hidden| hidden.overlaps(&span)) {
+            return None;
+        }
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        // SAFETY: below 4 GiB linear is physical, and the span is not the hypervisor's; the guest's other processors may
+        // write it meanwhile, so it is copied once and never referred to.
+        unsafe {
+            core::ptr::copy_nonoverlapping(address.0 as *const u8, bytes.as_mut_ptr().cast(), N);
+            Some(bytes.assume_init())
+        }
+    }
+}
+
+/// Everything is where it is, but what is hidden is nowhere; and who writes the APIC's registers is asked what.
+fn nested(pool: TablePool, hidden: &[Span; 2], apic: GuestPhys) -> Tables<TablePool> {
+    // A guest's accesses are user accesses at the nested level (15.25.5). Accessed and dirty from the start: nobody asks,
+    // and the processor need not write them.
+    let read_only = EntryFlags::USER | EntryFlags::ACCESSED | EntryFlags::DIRTY;
+    let flags = read_only | EntryFlags::WRITABLE;
+    let huge = host_cpuid(0x8000_0001, 0).edx & HUGE_PAGES != 0;
+    let (largest, end) = if huge {
+        (PageSize::Huge, MAPPED_BY_HUGE_PAGES)
+    } else {
+        (PageSize::Large, MAPPED)
+    };
+    let mut tables = Tables::new(pool, Levels::Four).expect("the pool is fresh");
+    let mut holes = [hidden[0], hidden[1], Span::sized(apic.0, PAGE_SIZE)];
+    holes.sort_unstable_by_key(|hole| hole.start);
+    for span in remains(Span { start: 0, end }, &holes) {
+        tables
+            .map_range(span.start, HostPhys(span.start), span.end - span.start, largest, flags)
+            .expect("the pool is large enough");
+    }
+    tables
+        .map(apic.0, HostPhys(apic.0), PageSize::Small, read_only)
+        .expect("nothing is there, and the pool is large enough");
+    tables
+}
+
+/// Where the local APIC's registers are: bits 51:12 of APIC_BASE (APM vol. 2, 16.3.1).
+fn local_apic() -> GuestPhys {
+    const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
+    const AFTER_RESET: u64 = 0xFEE0_0000;
+    let base = try_rdmsr(pc::policy::msr::APIC_BASE).map_or(AFTER_RESET, |value| value & ADDRESS);
+    GuestPhys(base)
+}

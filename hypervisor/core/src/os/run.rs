@@ -1,0 +1,67 @@
+//! The run loop: VMRUN, #VMEXIT, a handler, and again. The host's GIF stays 0 all the time.
+
+use runtime::Outcome;
+use svm::exit::ExitCode;
+use svm::vmcb::{EventInjection, TlbControl};
+
+use super::cpu::Cpu;
+use super::exits::{cpuid, event, halt, msr, nested, port};
+use crate::exits::{INVALID_OPCODE, Next};
+use crate::{refused, report, world};
+
+/// Runs the guest to its end.
+pub fn run(cpu: &mut Cpu) -> Outcome {
+    let vmcb = cpu.vmcb_address();
+    // SAFETY: SVM was enabled before, and the VMCB is complete.
+    unsafe { world::leave_host(vmcb) };
+    loop {
+        // SAFETY: the VMCB lets the guest reach everything but what is the hypervisor's.
+        if let Err(fault) = unsafe { world::run(&mut cpu.vcpu.registers, vmcb) } {
+            return refused::by_fault(cpu, fault);
+        }
+        if cpu.vmcb.control.exit_code.is_invalid() {
+            return refused::by_invalid(cpu);
+        }
+        // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
+        cpu.vmcb.control.tlb_control = TlbControl::NONE;
+        cpu.vmcb.control.event_injection = EventInjection::NONE;
+        if cpu.vmcb.control.exit_code != ExitCode::HLT {
+            halt::watch(cpu);
+        }
+        match dispatch(cpu) {
+            Next::Resume => cpu.resume_delivery(),
+            Next::Unhandled => {
+                report::exit(cpu);
+                return Outcome::UnhandledExit;
+            }
+            Next::End(end) => return report::end(cpu, end),
+        }
+    }
+}
+
+fn dispatch(cpu: &mut Cpu) -> Next {
+    match cpu.vmcb.control.exit_code {
+        ExitCode::CPUID => cpuid::handle(cpu),
+        ExitCode::NPF => nested::handle(cpu),
+        ExitCode::MSR => msr::handle(cpu),
+        ExitCode::IOIO => port::handle(cpu),
+        ExitCode::HLT => halt::handle(cpu),
+        ExitCode::VMMCALL => event::hypercall(cpu),
+        ExitCode::EXCP_GP => event::general_protection(cpu),
+        ExitCode::SHUTDOWN => Next::SHUTDOWN,
+        // Caches may be invalidated only with the host's data written back, which the guest cannot tell from nothing.
+        ExitCode::INVD => cpu.retire(),
+        ExitCode::VMRUN
+        | ExitCode::VMLOAD
+        | ExitCode::VMSAVE
+        | ExitCode::STGI
+        | ExitCode::CLGI
+        | ExitCode::SKINIT
+        | ExitCode::INVLPGA
+        | ExitCode::MONITOR
+        | ExitCode::MWAIT
+        | ExitCode::MWAIT_CONDITIONAL
+        | ExitCode::RDPRU => cpu.raise(INVALID_OPCODE, None),
+        _ => Next::Unhandled,
+    }
+}

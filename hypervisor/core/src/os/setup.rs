@@ -1,0 +1,121 @@
+//! The VMCB and the permission maps of a guest that has the machine almost for itself.
+
+use pc::policy::{msr, port};
+use svm::addr::Asid;
+use svm::intercepts::{ExceptionIntercepts, Misc1, Misc2};
+use svm::msrpm::MsrAccess;
+use svm::regs::{Cr0, Efer, Rflags};
+use svm::vmcb::{Attributes, DescriptorTable, NestedControl, Segment, TlbControl, Vmcb};
+
+use super::load::Entry;
+use super::machine::Machine;
+use crate::memory::{Pages, host_address};
+
+const ASID: Asid = Asid(1);
+/// The PAT after reset (APM vol. 2, 7.8.2).
+const RESET_PAT: u64 = 0x0007_0406_0007_0406;
+
+/// Fills in the VMCB, which is all 0, and the maps.
+pub fn build(pages: &mut Pages, machine: &Machine, entry: Entry) {
+    ports(pages, machine);
+    registers(pages);
+    let vmcb = &mut *pages.vmcb;
+    vmcb.control.iopm_base_pa = host_address(pages.iopm);
+    vmcb.control.msrpm_base_pa = host_address(pages.msrpm);
+    intercepts(vmcb);
+    vmcb.control.guest_asid = ASID;
+    vmcb.control.tlb_control = TlbControl::ALL;
+    vmcb.control.nested = NestedControl::NP_ENABLE;
+    vmcb.control.n_cr3 = machine.nested_root();
+    protected_mode(vmcb, entry);
+}
+
+/// All open but those of the policy.
+fn ports(pages: &mut Pages, machine: &Machine) {
+    pages.iopm.open();
+    for rule in port::RULES {
+        pages.iopm.set(rule.port, true);
+    }
+    if let Some(power) = machine.power {
+        // SLP_EN and SLP_TYP are in the upper of its two bytes.
+        pages.iopm.set(power.port + 1, true);
+    }
+}
+
+/// All closed but those of the policy.
+fn registers(pages: &mut Pages) {
+    for rule in msr::RULES {
+        for register in rule.first..=rule.last {
+            for (access, what) in [(MsrAccess::Read, rule.read), (MsrAccess::Write, rule.write)] {
+                if what == msr::Access::Pass {
+                    // A register that the map does not cover exits, and is passed through by hand.
+                    let _ = pages.msrpm.set(register, access, false);
+                }
+            }
+        }
+    }
+}
+
+/// What exits, and why: README.md. Interrupts do not: V_INTR_MASKING is 0, so the guest's IF rules, and they go through
+/// its own IDT; while the host runs, GIF is 0 and they wait.
+fn intercepts(vmcb: &mut Vmcb) {
+    let control = &mut vmcb.control;
+    control.intercept_misc1 = Misc1::INIT
+        | Misc1::CPUID
+        | Misc1::INVD
+        | Misc1::HLT
+        | Misc1::INVLPGA
+        | Misc1::IOIO_PROT
+        | Misc1::MSR_PROT
+        | Misc1::SHUTDOWN;
+    control.intercept_misc2 = Misc2::VMRUN
+        | Misc2::VMMCALL
+        | Misc2::VMLOAD
+        | Misc2::VMSAVE
+        | Misc2::STGI
+        | Misc2::CLGI
+        | Misc2::SKINIT
+        | Misc2::MONITOR
+        | Misc2::MWAIT
+        | Misc2::MWAIT_CONDITIONAL
+        | Misc2::RDPRU;
+    // SVM instructions raise it at CPL 3 before their intercept.
+    control.intercept_exceptions = ExceptionIntercepts::GP;
+}
+
+/// What the boot protocol demands of its 32-bit entry point: flat segments, paging and interrupts off, RSI the parameters.
+fn protected_mode(vmcb: &mut Vmcb, entry: Entry) {
+    const CODE: u16 = 0x10;
+    const DATA: u16 = 0x18;
+    const RESET_DR6: u64 = 0xFFFF_0FF0;
+    const RESET_DR7: u64 = 0x400;
+    let flat = |selector, attributes| Segment {
+        selector,
+        attributes,
+        limit: u32::MAX,
+        base: 0,
+    };
+    let system = |attributes| Segment {
+        selector: 0,
+        attributes,
+        limit: 0xFFFF,
+        base: 0,
+    };
+    let save = &mut vmcb.save;
+    save.cs = flat(CODE, Attributes::CODE_32);
+    for segment in [&mut save.ss, &mut save.ds, &mut save.es, &mut save.fs, &mut save.gs] {
+        *segment = flat(DATA, Attributes::DATA_32);
+    }
+    save.gdtr = DescriptorTable::new(entry.gdt, entry.gdt_limit);
+    save.ldtr = system(Attributes::LDT);
+    save.tr = system(Attributes::TSS_BUSY);
+    save.cr0 = Cr0::PE | Cr0::ET;
+    // VMRUN demands SVME in the guest's EFER, too (15.5.1); the guest never sees it.
+    save.efer = Efer::SVME;
+    save.dr6 = RESET_DR6;
+    save.dr7 = RESET_DR7;
+    save.rflags = Rflags::ONE;
+    save.rip = entry.code;
+    save.rsp = entry.parameters;
+    save.g_pat = RESET_PAT;
+}

@@ -1,0 +1,142 @@
+//! A virtual processor: its VMCB and the registers that the VMCB has no place for.
+
+use svm::addr::HostPhys;
+use svm::escalation::{Escalation, escalate};
+use svm::features::SvmFeatures;
+use svm::insn::CodeSize;
+use svm::regs::{Cr0, Efer, Rflags};
+use svm::vmcb::{Attributes, EventInjection, EventKind, IntState, Vmcb};
+
+use crate::exits::{DEBUG, Next};
+use crate::memory::host_address;
+use crate::world::Registers;
+
+/// One virtual processor.
+pub struct Vcpu {
+    /// Its VMCB.
+    pub vmcb: &'static mut Vmcb,
+    /// The registers that the VMCB has no place for.
+    pub registers: Registers,
+    /// What SVM offers on the processor that it runs on.
+    pub features: SvmFeatures,
+}
+
+impl Vcpu {
+    /// The physical address of its VMCB.
+    pub fn vmcb_address(&mut self) -> HostPhys {
+        host_address(self.vmcb)
+    }
+
+    /// Delivers again what an exit cut short, unless a handler injects something itself (15.7.2).
+    pub fn resume_delivery(&mut self) {
+        let control = &mut self.vmcb.control;
+        let interrupted = control.exit_int_info;
+        let repeats_by_itself = match interrupted.kind() {
+            // RIP is still at the instruction, so it is executed again.
+            EventKind::SoftwareInterrupt => true,
+            EventKind::Exception => matches!(interrupted.vector(), 3 | 4),
+            _ => false,
+        };
+        if interrupted.is_valid() && !repeats_by_itself && !control.event_injection.is_valid() {
+            control.event_injection = interrupted;
+        }
+    }
+
+    /// RAX, which the VMCB holds.
+    pub fn rax(&self) -> u64 {
+        self.vmcb.save.rax
+    }
+
+    /// Sets RAX.
+    pub fn set_rax(&mut self, value: u64) {
+        self.vmcb.save.rax = value;
+    }
+
+    /// The current privilege level: the VMCB's, not that of a selector (15.5.1).
+    pub fn cpl(&self) -> u8 {
+        self.vmcb.save.cpl
+    }
+
+    /// A general register by its number in instructions.
+    fn register(&mut self, number: u8) -> &mut u64 {
+        match number & 15 {
+            0 => &mut self.vmcb.save.rax,
+            1 => &mut self.registers.rcx,
+            2 => &mut self.registers.rdx,
+            3 => &mut self.registers.rbx,
+            4 => &mut self.vmcb.save.rsp,
+            5 => &mut self.registers.rbp,
+            6 => &mut self.registers.rsi,
+            7 => &mut self.registers.rdi,
+            high => &mut self.registers.r8_to_r15[usize::from(high) - 8],
+        }
+    }
+
+    /// The low `size` bytes of a general register.
+    pub fn read_register(&mut self, number: u8, size: u8) -> u64 {
+        *self.register(number) & low_bytes(size)
+    }
+
+    /// Writes the low `size` bytes of a general register; four clear the upper half, fewer leave the rest.
+    pub fn write_register(&mut self, number: u8, value: u64, size: u8) {
+        let register = self.register(number);
+        let kept = if size >= 4 { 0 } else { *register & !low_bytes(size) };
+        *register = kept | value & low_bytes(size);
+    }
+
+    /// What the code segment makes of addresses and operands. Shadow paging leaves CR0.PE and EFER.LMA as the guest has
+    /// them, so the VMCB tells in every case.
+    pub fn code_size(&self) -> CodeSize {
+        let attributes = self.vmcb.save.cs.attributes;
+        let (cr0, efer) = (self.vmcb.save.cr0, self.vmcb.save.efer);
+        if efer.contains(Efer::LMA) && attributes.contains(Attributes::L) {
+            CodeSize::Bits64
+        } else if attributes.contains(Attributes::DB) && cr0.contains(Cr0::PE) {
+            CodeSize::Bits32
+        } else {
+            CodeSize::Bits16
+        }
+    }
+
+    /// The next RIP, if the processor told it (15.7.1).
+    pub fn told_next_rip(&self) -> Option<u64> {
+        let control = &self.vmcb.control;
+        (self.features.contains(SvmFeatures::NRIPS) && control.next_rip != 0).then_some(control.next_rip)
+    }
+
+    /// Moves RIP past the instruction that exited, to `rip`; does what the end of an instruction does (APM vol. 2, 3.1.6, 15.21.5).
+    pub fn retire_to(&mut self, rip: u64) -> Next {
+        const SINGLE_STEP: u64 = 1 << 14; // DR6.BS
+        let mask = match self.code_size() {
+            CodeSize::Bits64 => u64::MAX,
+            CodeSize::Bits32 => 0xFFFF_FFFF,
+            CodeSize::Bits16 => 0xFFFF,
+        };
+        let save = &mut self.vmcb.save;
+        save.rip = rip & mask;
+        save.rflags -= Rflags::RF;
+        self.vmcb.control.int_state -= IntState::INTERRUPT_SHADOW;
+        if save.rflags.contains(Rflags::TF) {
+            save.dr6 |= SINGLE_STEP;
+            return self.raise(DEBUG, None);
+        }
+        Next::Resume
+    }
+
+    /// Injects an exception, or what becomes of it when it came while another was being delivered.
+    pub fn raise(&mut self, vector: u8, error: Option<u32>) -> Next {
+        const DOUBLE_FAULT: u8 = 8;
+        let control = &mut self.vmcb.control;
+        control.event_injection = match escalate(control.exit_int_info, vector) {
+            Escalation::None => EventInjection::exception(vector, error),
+            Escalation::DoubleFault => EventInjection::exception(DOUBLE_FAULT, Some(0)),
+            Escalation::Shutdown => return Next::SHUTDOWN,
+        };
+        Next::Resume
+    }
+}
+
+/// A mask of the low `size` bytes, 1 to 8.
+const fn low_bytes(size: u8) -> u64 {
+    u64::MAX >> (64 - 8 * size as u32)
+}

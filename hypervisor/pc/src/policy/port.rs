@@ -1,0 +1,196 @@
+//! Ports: all are passed through but those in the table, which could end the machine under the hypervisor or its guest.
+
+/// What the guest wants of a port that is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Let the access happen.
+    Pass,
+    /// Writes do nothing; reads answer all ones, like an empty bus.
+    Absent,
+    /// The guest asks for a reset of the machine.
+    Reset,
+    /// The guest asks for the machine to be switched off.
+    PowerOff,
+}
+
+/// An access to a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// The first port.
+    pub port: u16,
+    /// Bytes: 1, 2 or 4.
+    pub size: u8,
+    /// What is written; `None` for a read.
+    pub written: Option<u32>,
+}
+
+/// A port that is watched.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Which.
+    pub port: u16,
+    /// What it is, and why it is watched.
+    pub why: &'static str,
+}
+
+const KEYBOARD_COMMAND: u16 = 0x64;
+const SYSTEM_CONTROL: u16 = 0x92;
+const EXIT: u16 = 0xF4;
+const RESET_CONTROL: u16 = 0xCF9;
+const BOCHS_SHUTDOWN: u16 = 0x8900;
+
+/// The table: the ports of every machine. The ACPI port of [`PowerControl`] comes from the machine's own tables.
+pub const RULES: &[Rule] = &[
+    Rule {
+        port: KEYBOARD_COMMAND,
+        why: "keyboard controller: commands F0h to FFh with bit 0 clear pulse the reset line",
+    },
+    Rule {
+        port: SYSTEM_CONTROL,
+        why: "bit 0 resets the processor",
+    },
+    Rule {
+        port: EXIT,
+        why: "an emulator's exit: the hypervisor alone says how it ended",
+    },
+    Rule {
+        port: RESET_CONTROL,
+        why: "bit 2 resets the machine",
+    },
+    Rule {
+        port: BOCHS_SHUTDOWN,
+        why: "Bochs' exit",
+    },
+];
+
+/// Where a sleep state is asked for: PM1a_CNT of the fixed ACPI hardware (ACPI 6.5, 4.8.3.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PowerControl {
+    /// The port, 16 bits wide.
+    pub port: u16,
+    /// SLP_TYPa of \_S5, 3 bits.
+    pub soft_off: u8,
+}
+
+impl PowerControl {
+    /// SLP_EN.
+    const ENABLE: u32 = 1 << 13;
+    /// SLP_TYP, 3 bits from here.
+    const TYPE_SHIFT: u32 = 10;
+
+    const fn is_soft_off(self, value: u32) -> bool {
+        value & Self::ENABLE != 0 && (value >> Self::TYPE_SHIFT & 7) as u8 == self.soft_off
+    }
+}
+
+/// Decides on an access that touches a watched port. An access that is wider than its port is the port's all the same.
+#[must_use]
+pub fn judge(access: Access, power: Option<PowerControl>) -> Verdict {
+    let touches = |port: u16| access.port <= port && port - access.port < access.size.into();
+    // The byte that a port gets.
+    let byte = |port: u16| {
+        access
+            .written
+            .map(|value| (value >> (8 * (port - access.port)) & 0xFF) as u8)
+    };
+    if touches(EXIT) || touches(BOCHS_SHUTDOWN) {
+        return Verdict::Absent;
+    }
+    // 0CF8h to 0CFBh together are PCI's address register, not the reset control in their midst.
+    let is_pci_address = access.port == 0xCF8 && access.size == 4;
+    if touches(RESET_CONTROL) && !is_pci_address && byte(RESET_CONTROL).is_some_and(|value| value & 4 != 0) {
+        return Verdict::Reset;
+    }
+    if touches(SYSTEM_CONTROL) && byte(SYSTEM_CONTROL).is_some_and(|value| value & 1 != 0) {
+        return Verdict::Reset;
+    }
+    if touches(KEYBOARD_COMMAND) && byte(KEYBOARD_COMMAND).is_some_and(|value| value & 0xF1 == 0xF0) {
+        return Verdict::Reset;
+    }
+    match (power, access.written) {
+        (Some(power), Some(value)) if access.port == power.port && power.is_soft_off(value) => Verdict::PowerOff,
+        _ => Verdict::Pass,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POWER: PowerControl = PowerControl {
+        port: 0x604,
+        soft_off: 0,
+    };
+
+    fn written(port: u16, size: u8, value: u32) -> Verdict {
+        judge(
+            Access {
+                port,
+                size,
+                written: Some(value),
+            },
+            Some(POWER),
+        )
+    }
+
+    fn read(port: u16, size: u8) -> Verdict {
+        judge(
+            Access {
+                port,
+                size,
+                written: None,
+            },
+            Some(POWER),
+        )
+    }
+
+    #[test]
+    fn the_ways_to_reset() {
+        assert_eq!(written(0x64, 1, 0xFE), Verdict::Reset);
+        assert_eq!(written(0x64, 1, 0xF0), Verdict::Reset);
+        assert_eq!(written(0x64, 1, 0xFF), Verdict::Pass); // pulses nothing
+        assert_eq!(written(0x64, 1, 0xAD), Verdict::Pass);
+        assert_eq!(written(0x63, 2, 0xFE00), Verdict::Reset);
+        assert_eq!(written(0xCF9, 1, 0x06), Verdict::Reset);
+        assert_eq!(written(0xCF9, 1, 0x02), Verdict::Pass);
+        assert_eq!(written(0xCF8, 2, 0x0600), Verdict::Reset);
+        assert_eq!(written(0x92, 1, 0x03), Verdict::Reset);
+        assert_eq!(written(0x92, 1, 0x02), Verdict::Pass);
+    }
+
+    #[test]
+    fn pci_addresses_are_no_reset() {
+        assert_eq!(written(0xCF8, 4, 0x8000_0600), Verdict::Pass);
+    }
+
+    #[test]
+    fn reads_reset_nothing() {
+        for port in [0x64, 0x92, 0xCF9, 0x604] {
+            assert_eq!(read(port, 1), Verdict::Pass);
+        }
+    }
+
+    #[test]
+    fn the_exit_ports_are_not_there() {
+        assert_eq!((read(0xF4, 1), written(0xF4, 1, 0x10), written(0xF1, 4, 0)), {
+            (Verdict::Absent, Verdict::Absent, Verdict::Absent)
+        });
+        assert_eq!(written(0x8900, 1, 0x53), Verdict::Absent);
+    }
+
+    #[test]
+    fn power_goes_off_when_enabled_with_the_right_type() {
+        assert_eq!(written(0x604, 2, 0x2000), Verdict::PowerOff);
+        assert_eq!(written(0x604, 2, 0x2400), Verdict::Pass); // another state
+        assert_eq!(written(0x604, 2, 0), Verdict::Pass);
+        let without = judge(
+            Access {
+                port: 0x604,
+                size: 2,
+                written: Some(0x2000),
+            },
+            None,
+        );
+        assert_eq!(without, Verdict::Pass);
+    }
+}
