@@ -69,7 +69,7 @@ fn program(
     recorder: &mut Recorder,
 ) -> Result<(), Stop> {
     recorder.begin_program(program.index, program.tag)?;
-    after_boot.restore(program.reset, pages);
+    after_boot.restore(program.reset);
     for region in batch.shared().chain(program.regions()) {
         fill(region?);
     }

@@ -55,6 +55,11 @@ pub fn selectors(mode: Mode, cpl: u8) -> (u64, u64) {
     (code[level] << 3 | rpl, DATA[level] << 3 | rpl)
 }
 
+/// Where the handler of a vector begins in long mode.
+pub fn stub64(vector: u64) -> u64 {
+    (&raw const stubs64) as u64 + vector * STUB_SIZE
+}
+
 /// 12.2.4 and 12.2.5: the two formats have the size and the I/O map's place in common.
 #[repr(C, packed)]
 struct Task {
@@ -193,9 +198,9 @@ fn build(tables: &mut Tables) {
         // No IST, so that at CPL 0 a step may load any TSS and still end; but #DF uses one, as its usual cause here is
         // a stack that cannot be pushed on.
         let ist = u64::from(vector == DOUBLE_FAULT);
-        let stub = |stubs: *const u8| stubs as u64 + vector as u64 * STUB_SIZE;
-        tables.idt64[vector] = [gate(stub(&raw const stubs64), KERNEL_CODE, dpl) | ist << 32, 0];
-        tables.idt32[vector] = gate(stub(&raw const stubs32), KERNEL_CODE32, dpl);
+        let stub32 = (&raw const stubs32) as u64 + vector as u64 * STUB_SIZE;
+        tables.idt64[vector] = [gate(stub64(vector as u64), KERNEL_CODE, dpl) | ist << 32, 0];
+        tables.idt32[vector] = gate(stub32, KERNEL_CODE32, dpl);
     }
 
     // SAFETY: as in `prepare`.
