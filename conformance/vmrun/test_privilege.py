@@ -52,14 +52,14 @@ def test_vmsave_at_cpl_3_is_gp(ran: Seen) -> None:
     faults(ran, Insn.VMSAVE, GP, svme=True, among=PRIVILEGED)
 
 
-@requirement("SVM-V3-002", "SVM-15.17-011")
+@requirement("SVM-V3-002")
 @executes(program(*PRIVILEGED, svme=True, cpl=3))
 def test_stgi_at_cpl_3_is_gp(ran: Seen) -> None:
     """STGI at CPL 3 with EFER.SVME=1 raises #GP(0)."""
     faults(ran, Insn.STGI, GP, svme=True, among=PRIVILEGED)
 
 
-@requirement("SVM-V3-001", "SVM-15.17-011")
+@requirement("SVM-V3-001")
 @executes(program(*PRIVILEGED, svme=True, cpl=3))
 def test_clgi_at_cpl_3_is_gp(ran: Seen) -> None:
     """CLGI at CPL 3 with EFER.SVME=1 raises #GP(0)."""

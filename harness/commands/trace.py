@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from harness.boot import Boot
 from harness.commands import options
@@ -22,7 +21,9 @@ from harness.run import Run
 from harness.trace import count, debugged, log
 from harness.trace.passage import Passage
 from harness.trace.record import of_passage, of_tally
-from harness.trace.tally import Tally
+from harness.trace.tally import Tally, detail
+
+_ROWS = 40
 
 
 class _Printer:
@@ -33,8 +34,10 @@ class _Printer:
         self._limit = limit
         self._file = file
         self.more = 0
+        self.details = Tally(kind=detail)
 
     def __call__(self, passage: Passage) -> None:
+        self.details.add(passage)
         if self._file is not None:
             self._file.write(of_passage(passage) + "\n")
         if not self._limit or passage.number <= self._limit:
@@ -55,6 +58,7 @@ class _Printer:
     "--seconds", metavar="N", type=click.FloatRange(0, min_open=True), help="How long (default: the manifest's)."
 )
 @click.option("--limit", default=20, show_default=True, metavar="N", help="Print so many VMRUNs, 0 for all.")
+@click.option("--detail", "by_detail", is_flag=True, help="Count by leaf, MSR, port and page, too.")
 @click.option(
     "--json", "json_file", metavar="FILE", type=click.File("w"), help="Write everything there, as JSON lines."
 )
@@ -74,6 +78,7 @@ def command(
     loops: int | None,
     seconds: float | None,
     limit: int,
+    by_detail: bool,
     json_file: TextIO | None,
     via: str,
 ) -> None:
@@ -85,14 +90,14 @@ def command(
     run = Run(engine, cpu, hypervisor, defect, Path())
     try:
         boot = Boot(guest=guest, count=loops, seconds=seconds, linux=Linux() if guest == LINUX else None)
-        _trace(run, boot, limit, json_file, via)
+        _trace(run, boot, limit, by_detail, json_file, via)
     finally:
         run.close()
 
 
-def _trace(run: Run, boot: Boot, limit: int, json_file: TextIO | None, via: str) -> None:
+def _trace(run: Run, boot: Boot, limit: int, detailed: bool, json_file: TextIO | None, via: str) -> None:
     manifest = run.built_manifest()
-    if not manifest.offers(boot):
+    if boot.guest is not None and boot.guest not in manifest.guests and not (boot.linux and manifest.modules):
         offered = ", ".join(manifest.guests) or "none by name"
         raise SvmconfError(f"{manifest.name} offers no guest {boot.guest!r}", f"it offers: {offered}")
     if boot.linux is not None and files.missing(boot.linux):
@@ -123,22 +128,19 @@ def _trace(run: Run, boot: Boot, limit: int, json_file: TextIO | None, via: str)
         notes.insert(0, f"{printer.more:,} more VMRUNs are counted but not shown (--limit)")
     if json_file is not None:
         json_file.write(of_tally(tally, ending, outcome) + "\n")
+    if detailed:
+        tally = replace(tally, rows=printer.details.rows)
     _summary(tally, f"{ending}{f', {outcome}' if outcome else ''}", notes)
 
 
 def _summary(tally: Tally, ending: str, notes: list[str]) -> None:
-    console = Console()
     if tally.vmruns:
-        shown = Table(box=None, header_style="dim", pad_edge=False)
-        rows = log.table(tally)
-        for number, heading in enumerate(log.HEADINGS[: len(rows[0])]):
-            shown.add_column(heading, justify="right" if number else "left")
-        for row in rows:
-            shown.add_row(*row)
-        console.print()
-        console.print(shown)
+        headings, *rows = log.table(tally)
+        click.echo("\n" + "\n".join([headings, *rows[:_ROWS]]))
         if tally.instructions is not None:
             click.echo("instructions of the guest before an exit, and of the hypervisor from it to its next VMRUN")
+        if len(rows) > _ROWS:
+            notes.append(f"{len(rows) - _ROWS:,} more reasons, each less frequent, are not shown (--json has all)")
     else:
         ran = "" if tally.instructions is None else f" among the {tally.instructions:,} instructions that it executed"
         click.echo(f"no VMRUN was executed{ran}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.ledger import Ledger
@@ -13,6 +15,21 @@ from harness.report.site import history
 from harness.report.site.history import History
 
 
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """No search for cycles meanwhile: there are none in a ledger's trees, and to look again and again takes a sixth
+    of the time that a large one's reports take.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_without_collecting()
 def write_all(
     ledger: Ledger, folder: Path, earlier: Sequence[Path] = (), *, allure_results: bool = True, with_site: bool = False
 ) -> Matrix:

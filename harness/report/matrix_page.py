@@ -113,23 +113,26 @@ def _details(matrix: Matrix) -> dict[str, Any]:
 
 def _entries(matrix: Matrix, cases: dict[str, int], text: Callable[[str], int]) -> list[list[int]]:
     """Each entry once, though several requirements may rest on it."""
+    known: dict[tuple[object, ...], list[int]] = {}
+
+    def said(one: Judged) -> list[int]:
+        """Faults and layers in words: very many entries have the same."""
+        what = one.told, one.answered, one.layers
+        if what not in known:
+            words = "; ".join(map(str, one.told)), ", ".join(one.answered), "; ".join(one.layers)
+            known[what] = [text(words[0]), text(words[1]), text(words[2])]
+        return known[what]
+
+    verdicts = {verdict: place for place, verdict in enumerate(WORST_FIRST)}
     found: dict[str, list[int]] = {}
     for row in matrix.rows:
         for column, cell in enumerate(row.cells):
             for one in cell.judged:
-                if one.entry.case not in found:
-                    words = (one.entry.cpu, one.entry.variant, one.entry.reason, _said(one.told), *_layers(one))
-                    place = [cases[one.entry.function], column, WORST_FIRST.index(one.entry.verdict)]
-                    found[one.entry.case] = [*place, *map(text, words)]
+                it = one.entry
+                if it.case not in found:
+                    place = [cases[it.function], column, verdicts[it.verdict], text(it.cpu), text(it.variant)]
+                    found[it.case] = [*place, text(it.reason), *said(one)]
     return list(found.values())
-
-
-def _said(told: tuple[Told, ...]) -> str:
-    return "; ".join(map(str, told))
-
-
-def _layers(one: Judged) -> tuple[str, str]:
-    return ", ".join(one.answered), "; ".join(one.layers)
 
 
 def _engine(column: Column) -> dict[str, Any]:

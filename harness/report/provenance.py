@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -65,9 +66,17 @@ class Glance(BaseModel):
     seen: _Program | None = None
 
 
+_NOTHING = Glance()
+
+
+_TELLING = re.compile(rb'"(?:faults|layers)":\[[^\]]|"answered_by":"[^"]')
+"""Where there are faults, layers, or one that answered. Inside of a text the quotes have backslashes before them."""
+
+
 def glance(ledger: Ledger, id: str) -> Glance:
-    """Look at a piece of a ledger's evidence."""
-    return Glance.model_validate_json(ledgers.raw(ledger, id))
+    """Look at a piece of a ledger's evidence; most say nothing of this, which shows without reading them."""
+    raw = ledgers.raw(ledger, id)
+    return Glance.model_validate_json(raw) if _TELLING.search(raw) else _NOTHING
 
 
 def told(evidence: Evidence | Glance) -> tuple[Told, ...]:

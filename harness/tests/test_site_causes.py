@@ -60,7 +60,7 @@ def test_what_is_not_known_comes_first() -> None:
 def test_a_deviation_that_did_not_show_is_none() -> None:
     found, column, _ = of(sites.everything(), NEW)
     assert found == []
-    told = others(column, sites.everything().entries)
+    told = others(sites.everything().entries)[column.name]
     assert [(verdict, count) for verdict, _, count in told] == [(Verdict.FAIL, 1), (Verdict.ERROR, 1)]
     assert told[0][1].startswith(expectations.MENDED)
 

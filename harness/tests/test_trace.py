@@ -23,7 +23,7 @@ from harness.trace import debugged, library, log
 from harness.trace.passage import Pairing, Passage
 from harness.trace.record import of_passage, of_tally
 from harness.trace.stream import Kind, events
-from harness.trace.tally import NO_EXIT, UNKNOWN, Spread, Tally, reason
+from harness.trace.tally import NO_EXIT, UNKNOWN, Spread, Tally, detail, reason
 
 VMCB, OTHER_VMCB = 0x5000, 0x6000
 HOST, GUEST = 0x1003, 0x9003
@@ -215,7 +215,25 @@ def test_a_tally_counts_by_reason(plugin: Plugin) -> None:
     assert row.host == Spread(5, 5, 100) and row.guest == Spread(900, 995, 995)
 
 
+def test_details_are_counted_by_what_an_exit_was_about(plugin: Plugin) -> None:
+    plugin.vmrun(1).vmexit(2, exitcode=exits.MSR, exitinfo1=1, rcx=0x1B)
+    plugin.vmrun(3).vmexit(4, exitcode=exits.IOIO, exitinfo1=0x3F8 << 16)
+    plugin.vmrun(5).vmexit(6, exitcode=exits.NPF, exitinfo1=6, exitinfo2=0xFEE0_00B0)
+    plugin.vmrun(7).vmexit(8, exitcode=exits.CPUID, rax=VMCB).vmrun(9).vmexit(10, exitcode=exits.HLT).vmrun(11)
+    found = [detail(passage) for passage in plugin.passages()]
+    assert found == ["WRMSR 0x1b", "OUT 0x3f8", "NPF page 0xfee00000", "CPUID eax=0x0", "HLT", NO_EXIT]
+
+
 # How it reads
+
+
+def test_a_table_has_only_what_was_counted(plugin: Plugin) -> None:
+    tally = Tally()
+    tally.add(plugin.vmrun(1).vmexit(2, exitcode=exits.CPUID).passages()[0])
+    assert log.table(tally) == ["reason  exits   share", "CPUID       1  100.0%"]
+    headings, row = log.table(Tally(rows=tally.rows, seconds=2.0, instructions=5_000_000))
+    assert headings.split()[-6:] == ["guest", "min", "median", "p99", "host", "min", "median", "p99"][-6:]
+    assert row.split() == ["CPUID", "1", "100.0%", "0", "0", "0", "0"]
 
 
 def test_bytes_without_a_name_show_as_quadwords() -> None:

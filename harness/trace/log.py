@@ -89,12 +89,20 @@ def what(passage: Passage) -> str:
     return " ".join(parts)
 
 
-HEADINGS = ("reason", "exits", "share", "per second", "guest min", "median", "p99", "host min", "median", "p99")
-"""Of :func:`table`; only the first three where nothing is counted."""
+_HEADINGS = ("reason", "exits", "share", "per s", "guest min", "median", "p99", "host min", "median", "p99")
 
 
-def table(tally: Tally) -> list[tuple[str, ...]]:
-    """A row for each reason under :data:`HEADINGS`, the most frequent first."""
+def table(tally: Tally) -> list[str]:
+    """A line of headings, then one for each reason, the most frequent first; only what was counted."""
+    rows = _rows(tally)
+    rows.insert(0, _HEADINGS[: len(rows[0])])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<", *[">"] * (len(widths) - 1)]
+    aligned = ([f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)] for row in rows)
+    return ["  ".join(line) for line in aligned]
+
+
+def _rows(tally: Tally) -> list[tuple[str, ...]]:
     return [
         (
             name,
@@ -113,4 +121,12 @@ def _rate(name: str, row: Row, tally: Tally) -> str:
 def _spread(spread: Spread | None) -> tuple[str, str, str]:
     if spread is None:
         return "", "", ""
-    return f"{spread.least:,}", f"{spread.median:,}", f"{spread.p99:,}"
+    return _short(spread.least), _short(spread.median), _short(spread.p99)
+
+
+def _short(count: int) -> str:
+    """
+    >>> _short(99_999), _short(1_466_512)
+    ('99,999', '1.47M')
+    """
+    return f"{count:,}" if count < 1_000_000 else f"{count / 1e6:.3g}M"

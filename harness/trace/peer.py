@@ -24,7 +24,7 @@ from harness.machine.l1.wire import Job
 from harness.machine.ram import Ram
 from harness.msr import Msr
 from harness.trace import library
-from harness.trace.listen import listen
+from harness.trace.listen import Listener, listen
 from harness.trace.tally import Tally
 
 _MEMORY = 64
@@ -33,6 +33,9 @@ _SECONDS = 60.0
 _AGAIN = bytes.fromhex("49ffc875")  # dec r8; jnz, with the distance to follow
 _LEAF_0 = bytes.fromhex("31c0") + Insn.CPUID.opcodes[0]  # xor eax, eax first; KVM looks leaves up one after the other
 _NEW_PAGE = bytes.fromhex("c60701 4881c700100000")  # mov byte [rdi], 1; add rdi, 1000h
+_READ = bytes.fromhex("8b07")  # mov eax, [rdi]
+LOCAL_APIC = 0xFEE0_0000
+_APIC_VERSION = LOCAL_APIC + 0x30
 _UNTOUCHED = SCRATCH + (16 << 20)
 _PAGES = ((_MEMORY << 20) - _UNTOUCHED) // 0x1000
 
@@ -43,21 +46,22 @@ def _loop(body: bytes, rounds: int, **registers: int) -> Step:
 
 
 def _program() -> Program:
-    """Exits of each kind that a bench compares; pages that were never touched give nested page faults."""
+    """Exits of each kind that a bench compares; nested page faults by MMIO, and by pages that were never touched."""
     read_write = Insn.RDMSR.opcodes[0] + Insn.WRMSR.opcodes[0]
     return Program(
         steps=(
             _loop(_LEAF_0, _ROUNDS),
             _loop(read_write, _ROUNDS, rcx=Msr.EFER),
             _loop(Insn.VMMCALL.opcodes[0], _ROUNDS, rax=0xFFFF),
+            _loop(_READ, _ROUNDS, rdi=_APIC_VERSION),
             _loop(_NEW_PAGE, min(_ROUNDS, _PAGES), rdi=_UNTOUCHED),
         ),
         seconds=_SECONDS,
     )
 
 
-def count(engine: KvmInTcg) -> Tally:
-    """Exits by reason and their instructions, of L1's KVM.
+def count(engine: KvmInTcg, listener: Listener = lambda _: None) -> Tally:
+    """Exits by reason and their instructions, of L1's KVM. ``listener`` gets every passage.
 
     Raises :class:`EngineError` when L0 is no QEMU with plugins or L1 does not run the machine, and what
     :func:`harness.trace.library.build` raises.
@@ -68,7 +72,11 @@ def count(engine: KvmInTcg) -> Tally:
         raise EngineError(f"{engine.name}: instructions cannot be counted: {why}")
     plugin = library.build(system.qemu.version)
     size = system.memory << 20
-    with tempfile.TemporaryDirectory(prefix="svmconf-") as folder, Ram(size) as ram, listen(plugin) as listening:
+    with (
+        tempfile.TemporaryDirectory(prefix="svmconf-") as folder,
+        Ram(size) as ram,
+        listen(plugin, listener) as listening,
+    ):
         image = Payload.of(_program()).image(Image.load(PROBE_IMAGE), Path(folder) / "program.elf")
         file = f"/proc/self/fd/{ram.descriptor}"
         more = (

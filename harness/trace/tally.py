@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.model import exits
@@ -28,6 +29,23 @@ def reason(passage: Passage) -> str:
     if code == exits.IOIO:
         return "IN" if write else "OUT"
     return exits.name(code)
+
+
+def detail(passage: Passage) -> str:
+    """The reason and what it was about: the leaf, the MSR, the port, the page, the exit's other information."""
+    name, after = reason(passage), passage.after
+    if after is None or name in (NO_EXIT, UNKNOWN):
+        return name
+    code = after["exitcode"]
+    if code == exits.MSR and "rcx" in passage.registers:
+        return f"{name} {passage.registers['rcx'] & 0xFFFF_FFFF:#x}"
+    if code in (exits.CPUID, exits.VMMCALL):
+        return f"{name} eax={after['rax'] & 0xFFFF_FFFF:#x}"
+    if code == exits.IOIO:
+        return f"{name} {exits.Io.of(after['exitinfo1'], 0).port:#x}"
+    if code == exits.NPF:
+        return f"{name} page {after['exitinfo2'] & ~0xFFF:#x}"
+    return name
 
 
 @dataclass(frozen=True)
@@ -97,16 +115,18 @@ class Tally:
     :param seconds: between the first VMRUN and the last event; 0 where time is not known.
     :param instructions: that all processors began, before the first VMRUN too; ``None`` where they are not counted.
     :param attempts: VMRUNs that a guest tried, which are none of the hypervisor's.
+    :param kind: what passages are counted by: :func:`reason` or :func:`detail`.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
     seconds: float = 0.0
     instructions: int | None = None
     attempts: int = 0
+    kind: Callable[[Passage], str] = reason
 
     def add(self, passage: Passage) -> None:
         """Count one."""
-        self.rows.setdefault(reason(passage), Row()).add(passage)
+        self.rows.setdefault(self.kind(passage), Row()).add(passage)
 
     @property
     def vmruns(self) -> int:

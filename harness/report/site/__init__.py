@@ -46,6 +46,7 @@ class _Site:
         self.sheets = sheets(self.matrix)
         self.exhibits = Exhibits(ledger)
         self.exhibits.choose(entry for sheet in self.sheets for entry in sheet.samples)
+        self.others = causes.others(ledger.entries)
         self.sources = Sources(entry.source for entry in ledger.entries)
         self.engines = _names([column.name for column in self.matrix.columns])
         self.pages = Pages(folder, ledger.header, self.engines)
@@ -103,7 +104,7 @@ class _Site:
             f"{place}.html", "engine.html.j2",
             column=column, causes=list(zip(own, texts, strict=True)),
             software=causes.causes(column, self.sheets, hypervisor=True),
-            others=causes.others(column, self.ledger.entries),
+            others=self.others.get(column.name, []),
             models=_models(self.ledger.header, column.name),
         )  # fmt: skip
         title = f"# Deviations of {column.name} from the AMD64 manual's SVM\n\n"

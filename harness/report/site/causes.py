@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.ledger import Entry, Header, Verdict
@@ -124,14 +125,17 @@ def _title(way: Way, deviation: Deviation | None) -> tuple[str, str]:
     return f"Does not hold: {way.first.claim or way.cases[0]}", ""
 
 
-def others(column: Column, entries: Iterable[Entry]) -> list[tuple[Verdict, str, int]]:
-    """What else is to be told of an engine: deviations that did not show, errors, not run, skips; why, how often."""
-    counts: dict[tuple[Verdict, str], int] = {}
+def others(entries: Iterable[Entry]) -> dict[str, list[tuple[Verdict, str, int]]]:
+    """What else is to be told of each engine: deviations that did not show, errors, not run, skips; why, how often."""
+    counts: dict[str, Counter[tuple[Verdict, str]]] = {}
     for entry in entries:
-        told = _mended(entry) or entry.verdict in (Verdict.ERROR, Verdict.NOT_RUN, Verdict.SKIP)
-        if entry.engine == column.name and told:
-            key = entry.verdict, next(iter(entry.reason.splitlines()), "") or "no reason was given"
-            counts[key] = counts.get(key, 0) + 1
+        if entry.verdict in (Verdict.ERROR, Verdict.NOT_RUN, Verdict.SKIP) or _mended(entry):
+            why = next(iter(entry.reason.splitlines()), "") or "no reason was given"
+            counts.setdefault(entry.engine, Counter())[entry.verdict, why] += 1
+    return {engine: _worst_first(found) for engine, found in counts.items()}
+
+
+def _worst_first(counts: Mapping[tuple[Verdict, str], int]) -> list[tuple[Verdict, str, int]]:
     ordered = sorted(counts.items(), key=lambda item: (WORST_FIRST.index(item[0][0]), -item[1], item[0][1]))
     return [(verdict, reason, count) for (verdict, reason), count in ordered]
 

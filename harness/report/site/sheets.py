@@ -55,7 +55,7 @@ class Way:
     @property
     def settings(self) -> str:
         """CPU models and variants, as many as can be named."""
-        names = list(dict.fromkeys(one.entry.setting for one in self.judged if one.entry.setting))
+        names = list(filter(None, dict.fromkeys(one.entry.setting for one in self.judged)))
         more = f" and {len(names) - _SETTINGS} more" if len(names) > _SETTINGS else ""
         return ", ".join(names[:_SETTINGS]) + more
 

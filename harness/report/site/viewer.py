@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from harness.report.site.exhibits import Boot, Dump
 from harness.report.site.words import BITS, EXIT_CODES
 
 _STATE_SAVE_AREA = 0x400
-_GAP = 8  # zeros that are cheaper said than left out
+_STRETCH = re.compile(rb"[^\0](?:[^\0]|\0(?!\0{7}))*")  # fewer than eight zeros are cheaper said than left out
 
 
 def tables() -> dict[str, Any]:
@@ -38,13 +39,5 @@ def _dump(dump: Dump) -> dict[str, Any]:
 
 def _pieces(page: bytes) -> Iterator[tuple[int, str]]:
     """The stretches that are not zero: where, and their bytes in hexadecimal."""
-    start = 0
-    while start < len(page):
-        while start < len(page) and not page[start]:
-            start += 1
-        if start == len(page):
-            return
-        end = page.find(bytes(_GAP), start)
-        end = len(page) if end < 0 else end
-        yield start, page[start:end].hex()
-        start = end
+    for match in _STRETCH.finditer(page):
+        yield match.start(), match[0].hex()

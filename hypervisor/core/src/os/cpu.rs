@@ -2,10 +2,11 @@
 
 use core::ops::{Deref, DerefMut};
 
-use svm::addr::GuestPhys;
+use pc::mmio::{self, Decoder, LONGEST};
+use svm::addr::{GuestPhys, PAGE_SIZE};
 use svm::features::SvmFeatures;
 use svm::insn::{self, CodeSize, Decoded};
-use svm::regs::Efer;
+use svm::regs::{Cr4, Efer};
 use svm::system_registers::SystemRegisters;
 use svm::vmcb::Vmcb;
 use svm::walk::{self, Access};
@@ -15,15 +16,13 @@ use crate::exits::Next;
 use crate::vcpu::Vcpu;
 use crate::world::Registers;
 
-/// Longest instruction (APM vol. 3, 1.1).
-pub const LONGEST_INSTRUCTION: usize = 15;
-
 /// One processor of the guest.
 pub struct Cpu<'m> {
     /// Its registers.
     pub vcpu: Vcpu,
     /// The machine.
     pub machine: &'m Machine,
+    decoder: Decoder,
 }
 
 impl Deref for Cpu<'_> {
@@ -54,6 +53,7 @@ impl<'m> Cpu<'m> {
                 features,
             },
             machine,
+            decoder: Decoder::default(),
         }
     }
 
@@ -68,40 +68,56 @@ impl<'m> Cpu<'m> {
         }
     }
 
-    /// Where a linear address leads, read with the supervisor's rights; `None` if nowhere.
-    fn translate(&self, linear: u64) -> Option<GuestPhys> {
+    /// The linear address of CS:RIP.
+    fn code_start(&self) -> u64 {
+        let save = &self.vmcb.save;
+        match self.code_size() {
+            CodeSize::Bits64 => save.rip,
+            _ => save.cs.base.wrapping_add(save.rip) & 0xFFFF_FFFF,
+        }
+    }
+
+    /// Where a linear address of the code that just exited leads; `None` if nowhere.
+    #[inline]
+    fn locate(&self, linear: u64) -> Option<GuestPhys> {
+        let read = |entry| self.machine.read_entry(entry);
         let SystemRegisters { cr0, cr3, cr4, efer } = self.system_registers();
+        if efer.contains(Efer::LMA) && !cr4.contains(Cr4::LA57) {
+            return walk::locate_code(cr3, linear, read);
+        }
         let paging = walk::Paging::new(cr0, cr3, cr4, efer, self.machine.processor.physical_bits);
-        let read = |entry| self.machine.read(entry).map(u64::from_le_bytes);
         let found = walk::walk(&paging, linear, Access::SUPERVISOR_READ, read);
         found.ok().map(|translation| translation.physical)
     }
 
-    /// The bytes at CS:RIP, as many as are mapped.
-    pub fn fetch(&self, bytes: &mut [u8; LONGEST_INSTRUCTION]) -> usize {
-        let save = &self.vmcb.save;
-        let start = match self.code_size() {
-            CodeSize::Bits64 => save.rip,
-            _ => save.cs.base.wrapping_add(save.rip) & 0xFFFF_FFFF,
-        };
-        let mut page = None;
-        for (done, byte) in bytes.iter_mut().enumerate() {
-            let linear = start.wrapping_add(done as u64);
-            if page.is_none() || linear & 0xFFF == 0 {
-                page = self.translate(linear & !0xFFF);
+    /// The bytes at CS:RIP, as many as are mapped, then zeroes; and how many.
+    fn fetch(&self) -> ([u8; LONGEST + 1], usize) {
+        let mut bytes = [0; LONGEST + 1];
+        let start = self.code_start();
+        let in_page = ((PAGE_SIZE - start % PAGE_SIZE) as usize).min(LONGEST);
+        let (here, next) = bytes[..LONGEST].split_at_mut(in_page);
+        let mut done = 0;
+        for part in [here, next].into_iter().filter(|part| !part.is_empty()) {
+            let at = self.locate(start.wrapping_add(done as u64));
+            let length = part.len();
+            if at.and_then(|at| self.machine.read(at, part)).is_none() {
+                break;
             }
-            let Some([read]) = page.and_then(|page| self.machine.read(GuestPhys(page.0 | linear & 0xFFF))) else {
-                return done;
-            };
-            *byte = read;
+            done += length;
         }
-        bytes.len()
+        (bytes, done)
+    }
+
+    /// The instruction at CS:RIP, which touched a page of devices; `None` if it cannot be read or is none that is known.
+    pub fn mmio_access(&mut self) -> Option<mmio::Access> {
+        let (bytes, length) = self.fetch();
+        let code = self.code_size();
+        self.decoder.decode(bytes, length, code)
     }
 
     /// Decodes the instruction at CS:RIP; `None` if it cannot be read or is none that anybody asks for.
     pub fn instruction(&self) -> Option<Decoded> {
-        let mut bytes = [0; LONGEST_INSTRUCTION];
-        let length = self.fetch(&mut bytes);
+        let (bytes, length) = self.fetch();
         insn::decode(&bytes[..length], self.code_size())
     }
 
@@ -115,5 +131,23 @@ impl<'m> Cpu<'m> {
             Some(rip) => self.retire_to(rip),
             None => Next::Unhandled,
         }
+    }
+    /// The same for an instruction that is `plain`, unless somebody put prefixes before it.
+    #[inline]
+    pub fn retire_plain<const N: usize>(&mut self, plain: [u8; N]) -> Next {
+        let start = self.code_start();
+        let mut bytes = [0; N];
+        let in_page = start % PAGE_SIZE <= PAGE_SIZE - N as u64;
+        if in_page
+            && self
+                .locate(start)
+                .and_then(|at| self.machine.read(at, &mut bytes))
+                .is_some()
+            && bytes == plain
+        {
+            let next = self.vmcb.save.rip.wrapping_add(N as u64);
+            return self.retire_to(next);
+        }
+        self.retire()
     }
 }

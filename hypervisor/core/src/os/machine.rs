@@ -1,7 +1,5 @@
 //! The machine as the guest has it: its memory by nested paging, and what the hypervisor must know to keep its own.
 
-use core::mem::MaybeUninit;
-
 use pc::acpi;
 use pc::memory::{Span, remains};
 use pc::policy::cpuid;
@@ -15,6 +13,7 @@ use svm::npt::{EntryFlags, Levels, PageSize, Tables};
 use svm::regs::{Cr0, Cr4};
 
 use super::load::Plan;
+use crate::defect;
 use crate::memory::TablePool;
 
 /// What the boot code maps: physical addresses up to here are linear addresses.
@@ -70,20 +69,31 @@ impl Machine {
         self.tables.root()
     }
 
-    /// Reads the guest's memory, as far as the host maps it; `None` beyond, and where the guest has none.
-    pub fn read<const N: usize>(&self, address: GuestPhys) -> Option<[u8; N]> {
-        let end = address.0.checked_add(N as u64)?;
-        let span = Span { start: address.0, end };
-        if end > MAPPED || self.hidden.iter().any(|hidden| hidden.overlaps(&span)) {
+    /// Reads an entry of a page table; `None` beyond what the host maps.
+    ///
+    /// Not kept from what is hidden: the nested tables are, so no table of a guest that runs lies there, and what is read
+    /// here is never shown to the guest.
+    #[inline]
+    pub fn read_entry(&self, address: GuestPhys) -> Option<u64> {
+        let aligned = address.0 & !7;
+        if aligned >= MAPPED {
             return None;
         }
-        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-        // SAFETY: below 4 GiB linear is physical, and the span is not the hypervisor's; the guest's other processors may
-        // write it meanwhile, so it is copied once and never referred to.
-        unsafe {
-            core::ptr::copy_nonoverlapping(address.0 as *const u8, bytes.as_mut_ptr().cast(), N);
-            Some(bytes.assume_init())
+        // SAFETY: below 4 GiB linear is physical; the guest's other processors may write it meanwhile, so it is copied once
+        // and never referred to.
+        Some(unsafe { (aligned as *const u64).read_volatile() })
+    }
+
+    /// Reads bytes of one page; `None` where the guest has no memory, or the host does not map it.
+    #[inline]
+    pub fn read(&self, address: GuestPhys, bytes: &mut [u8]) -> Option<()> {
+        debug_assert!(address.page_offset() + bytes.len() as u64 <= PAGE_SIZE);
+        if address.0 >= MAPPED || self.hidden.iter().any(|span| span.contains(address.0)) {
+            return None;
         }
+        // SAFETY: as above.
+        unsafe { core::ptr::copy_nonoverlapping(address.0 as *const u8, bytes.as_mut_ptr(), bytes.len()) };
+        Some(())
     }
 }
 
@@ -100,6 +110,11 @@ fn nested(pool: TablePool, hidden: &[Span; 2], apic: GuestPhys) -> Tables<TableP
         (PageSize::Large, MAPPED)
     };
     let mut tables = Tables::new(pool, Levels::Four).expect("the pool is fresh");
+    let hidden = if defect::HYPERVISOR_MAPPED {
+        &[Span::default(); 2]
+    } else {
+        hidden
+    };
     let mut holes = [hidden[0], hidden[1], Span::sized(apic.0, PAGE_SIZE)];
     holes.sort_unstable_by_key(|hole| hole.start);
     for span in remains(Span { start: 0, end }, &holes) {

@@ -44,6 +44,8 @@ const fn row(first: u32, last: u32, read: Access, write: Access, why: &'static s
 
 /// APIC_BASE: the guest may switch the APIC's modes, but not move its registers over the hypervisor's memory.
 pub const APIC_BASE: u32 = 0x1B;
+/// How many MTRRs there are.
+pub const MTRR_CAP: u32 = 0xFE;
 /// The x2APIC's interrupt command register: INIT and start-up would take a processor away from the hypervisor.
 pub const X2APIC_ICR: u32 = 0x830;
 
@@ -67,7 +69,7 @@ pub const RULES: &[Rule] = &[
     ),
     row(0x8B, 0x8B, Pass, Ignore, "PATCH_LEVEL"),
     row(0xE7, 0xE8, Pass, Pass, "MPERF, APERF"),
-    row(0xFE, 0xFE, Pass, Fault, "MTRRcap"),
+    row(MTRR_CAP, MTRR_CAP, Pass, Fault, "MTRRcap"),
     row(0x10B, 0x10B, Pass, Pass, "FLUSH_CMD"),
     row(
         0x174,
@@ -205,9 +207,8 @@ pub const RULES: &[Rule] = &[
 /// What happens to a register.
 #[must_use]
 pub fn rule(register: u32) -> Option<&'static Rule> {
-    RULES
-        .iter()
-        .find(|rule| rule.first <= register && register <= rule.last)
+    let candidate = RULES.partition_point(|rule| rule.last < register);
+    RULES.get(candidate).filter(|rule| rule.first <= register)
 }
 
 #[cfg(test)]
@@ -243,6 +244,17 @@ mod tests {
             let rule = rule(register).expect("named");
             assert_eq!((rule.read, rule.write), (Fault, Fault));
         }
-        assert!(rule(0x1234_5678).is_none());
+    }
+
+    #[test]
+    fn every_register_of_a_row_is_found_and_its_neighbours_are_not() {
+        for expected in RULES {
+            for register in [expected.first, expected.last] {
+                assert_eq!(rule(register).map(|rule| rule.first), Some(expected.first));
+            }
+        }
+        for none in [0, 0x11, 0x1234_5678, 0xC000_0082 + 3, 0xC001_1040, u32::MAX] {
+            assert!(rule(none).is_none(), "{none:#x}");
+        }
     }
 }

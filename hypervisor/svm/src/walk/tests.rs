@@ -259,3 +259,26 @@ fn a_table_outside_memory_is_named() {
         Err(WalkError::NoMemory(GuestPhys(0x100_0010)))
     );
 }
+
+#[test]
+fn located_code_is_where_the_walk_finds_it() {
+    const LINEAR: u64 = 0xffff_8000_4060_1234;
+    let small = [
+        (0x1800, 0x2007),
+        (0x2008, 0x3007),
+        (0x3018, 0x4007),
+        (0x4008, 0x8000_0000_0055_5025),
+    ];
+    let large = [(0x1800, 0x2007), (0x2008, 0x3007), (0x3018, 0x80_00e7)];
+    let huge = [(0x1800, 0x2007), (0x2008, 0x4000_00e7)];
+    for tables in [small.as_slice(), &large, &huge] {
+        let memory = Memory::of(tables);
+        let paging = long(Cr0::empty(), Cr4::empty(), Efer::NXE);
+        let expected = physical(memory.walk(&paging, LINEAR, READ)).0;
+        let read = |at: GuestPhys| memory.0.get(&at.0).copied();
+        assert_eq!(locate_code(0x1000 | 0x18, LINEAR, read), Some(GuestPhys(expected)));
+        assert_eq!(locate_code(0x1000, LINEAR + (1 << 39), read), None);
+    }
+    let absent = Memory::of(&[(0x1800, 0x2006)]);
+    assert_eq!(locate_code(0x1000, LINEAR, |at| absent.0.get(&at.0).copied()), None);
+}

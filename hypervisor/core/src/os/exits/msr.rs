@@ -6,6 +6,7 @@ use svm::regs::Efer;
 use svm::system_registers::Illegal;
 use svm::vmcb::TlbControl;
 
+use crate::defect;
 use crate::exits::{GENERAL_PROTECTION, Next};
 use crate::os::cpu::Cpu;
 use crate::os::exits::nested;
@@ -14,7 +15,8 @@ use crate::os::exits::nested;
 pub fn handle(cpu: &mut Cpu) -> Next {
     const WRITE: u64 = 1;
     let register = cpu.registers.rcx as u32;
-    let done = if cpu.vmcb.control.exit_info_1 == WRITE {
+    let is_write = cpu.vmcb.control.exit_info_1 == WRITE;
+    let done = if is_write {
         let value = cpu.registers.rdx << 32 | cpu.rax() & 0xFFFF_FFFF;
         write(cpu, register, value)
     } else {
@@ -24,12 +26,16 @@ pub fn handle(cpu: &mut Cpu) -> Next {
         })
     };
     match done {
-        Ok(()) => cpu.retire(),
+        Ok(()) if is_write => cpu.retire_plain([0x0F, 0x30]),
+        Ok(()) => cpu.retire_plain([0x0F, 0x32]),
         Err(Illegal) => cpu.raise(GENERAL_PROTECTION, Some(0)),
     }
 }
 
 fn read(cpu: &Cpu, register: u32) -> Result<u64, Illegal> {
+    if defect::MSR_REFUSED && register == msr::MTRR_CAP {
+        return Err(Illegal);
+    }
     match rule(register).map_or(Access::Fault, |rule| rule.read) {
         Access::Pass => try_rdmsr(register).map_err(|_| Illegal),
         Access::Zero => Ok(0),

@@ -1,12 +1,12 @@
 //! Nested page faults: writes to the local APIC's registers, and touches of what the guest does not have.
 
-use pc::mmio::{self, Effect};
+use pc::mmio::Effect;
 use runtime::msr::try_wrmsr;
 use svm::exit::NpfErrorCode;
 use svm::system_registers::Illegal;
 
 use crate::exits::{End, Next};
-use crate::os::cpu::{Cpu, LONGEST_INSTRUCTION};
+use crate::os::cpu::Cpu;
 
 const INTERRUPT_COMMAND: u64 = 0x300;
 /// Delivery modes of an interrupt command, bits 10:8 (APM vol. 2, 16.5).
@@ -26,9 +26,7 @@ pub fn handle(cpu: &mut Cpu) -> Next {
 }
 
 fn write_apic(cpu: &mut Cpu, address: u64) -> Next {
-    let mut bytes = [0; LONGEST_INSTRUCTION];
-    let length = cpu.fetch(&mut bytes);
-    let Some(access) = mmio::decode(&bytes[..length], cpu.code_size()) else {
+    let Some(access) = cpu.mmio_access() else {
         return Next::Unhandled;
     };
     let value = match access.effect {
