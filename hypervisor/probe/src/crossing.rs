@@ -5,7 +5,7 @@ use core::mem::{offset_of, size_of};
 use probe_format::{Mode, NO_FAULT, REGISTERS, RSP, Step, StepHead, XMM_SIZE};
 
 use crate::fixed::Fixed;
-use crate::tables::{REAL_HEAD, RealHead, selectors, stub64};
+use crate::tables::{REAL_HEAD, RealHead, map_pae, selectors, stub64};
 
 /// `struc Crossing` of crossing.inc.
 #[repr(C)]
@@ -107,6 +107,10 @@ const fn is_low(mode: Mode) -> bool {
     matches!(mode, Mode::Real | Mode::Virtual8086)
 }
 
+/// Says what `run_step` shall do.
+///
+/// # Safety
+/// No step may run.
 unsafe fn load(crossing: &mut Crossing, step: &Step<'_>, start: u64, registers: [u64; REGISTERS]) {
     let is_virtual = step.mode == Mode::Virtual8086;
     let has_base = is_low(step.mode) || matches!(step.mode, Mode::Compatibility16 | Mode::Protected16);
@@ -124,9 +128,13 @@ unsafe fn load(crossing: &mut Crossing, step: &Step<'_>, start: u64, registers: 
     for (register, value) in crossing.xmm.iter_mut().zip(step.xmm.unwrap_or(&[]).chunks_exact(8)) {
         *register = u64::from_le_bytes(value.try_into().expect("eight bytes"));
     }
-    if step.mode == Mode::Real {
-        // SAFETY: the caller says that no step runs; nobody else uses this memory.
-        load_real(crossing, unsafe { &mut *REAL_HEAD });
+    // SAFETY: the caller says that no step runs; nobody else uses this memory.
+    unsafe {
+        match step.mode {
+            Mode::Real => load_real(crossing, &mut *REAL_HEAD),
+            Mode::Pae32 => map_pae(),
+            _ => {}
+        }
     }
 }
 

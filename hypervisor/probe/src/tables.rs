@@ -163,7 +163,6 @@ pub fn prepare() {
     unsafe {
         let tables = &mut *TABLES.get();
         build(tables);
-        map_pae();
         core::ptr::copy_nonoverlapping(REAL_CODE.as_ptr(), REAL_BASE as *mut u8, REAL_CODE.len());
         let gdt = (&raw const tables.gdt) as u32;
         (*REAL_HEAD).gdtr = [(SLOTS * 8 - 1) as u16, gdt as u16, (gdt >> 16) as u16, 0];
@@ -224,11 +223,16 @@ fn pointer<T>(table: &T) -> Pointer {
     }
 }
 
-/// The page directories of long mode's tables serve PAE paging, too: a PDPTE has no rights there.
-unsafe fn map_pae() {
+/// Maps the first 4 GiB for PAE paging. To be called before each step that uses it: QEMU's walk sets accessed bits in
+/// PDPTEs, where they are reserved, and KVM in it refuses them at the next load.
+///
+/// # Safety
+/// No step may run, and the state between steps must be known.
+pub unsafe fn map_pae() {
+    // The page directories are those of long mode: they have the same form, and a PDPTE has no rights.
     const PRESENT: u64 = 1;
     const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-    // SAFETY: these are the boot tables, linear is physical, and 4 GiB are mapped.
+    // SAFETY: `host_cr3` names the boot tables, linear is physical, and 4 GiB are mapped.
     unsafe {
         let pml4 = (host_cr3 & ADDRESS) as *const u64;
         let pdpt = (pml4.read() & ADDRESS) as *const u64;
