@@ -12,6 +12,7 @@
  * faults, and one that a guest tries and that is intercepted, have no such end, unless a handler skips it; who reads the
  * events tells them apart.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
@@ -66,7 +67,7 @@ static uint64_t ram_size;
 static int out = -1;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct place *places;            /* every one that was handed to a callback; never freed */
+static struct place *places; /* every one that was handed to a callback; never freed */
 static struct place *under_way[CPUS][DEPTH]; /* behind the VMRUNs that have not come back, the latest last */
 static unsigned depth[CPUS];
 static struct copy copies[COPIES];
@@ -96,10 +97,11 @@ static void send(const void *data, size_t size)
 {
     for (const char *at = data; out >= 0 && size;) {
         ssize_t written = write(out, at, size);
-        if (written <= 0)
-            out = -1; /* nobody listens any longer */
-        else
+
+        if (written >= 0)
             at += written, size -= written;
+        else if (errno != EINTR)
+            out = -1; /* nobody listens any longer */
     }
 }
 
