@@ -32,6 +32,7 @@ _COMMANDS = {
     "spec": "show a requirement of the manual in full, or find some",
     "coverage": "tell how much of the manual the suite covers",
     "expectations": "check the known deviations of engines, or rewrite them from a ledger",
+    "lab": "build a VMCB, run it, look, change a bit: by hand or by a script",
     "bench": "measure what the harness adds, VMRUN round trips, instructions per exit",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -86,7 +87,10 @@ class VmrunSeen:
 
 
 class Seen(BaseModel):
-    """The observation of a program: a result for each step that ended, and how the machine ended."""
+    """The observation of a program: a result for each step that ended, and how the machine ended.
+
+    Printed in a session, it is the text of :mod:`harness.lab.show`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -137,10 +141,13 @@ class Seen(BaseModel):
 
         Raises :class:`NeverEnded` when it did not come back, :class:`KeyError` for a step that is no VMRUN.
         """
-        place = self._vmruns()[step] if isinstance(step, int) else self._place(step)
+        return self.vmrun_at(self._vmruns()[step] if isinstance(step, int) else self._place(step))
+
+    def vmrun_at(self, place: int) -> VmrunSeen:
+        """The VMRUN that is the step at a place."""
         one = self.program.steps[place]
         if one.vmcb is None:
-            raise KeyError(f"step {step} is no VMRUN")
+            raise KeyError(f"step {place} is no VMRUN")
         did = self[place]
         before = Vmcb(self.memory(one.vmcb, _PAGE, place - 1 if place else None))
         return VmrunSeen(one.name, before, Vmcb(self.memory(one.vmcb, _PAGE, place)), did)
@@ -152,3 +159,8 @@ class Seen(BaseModel):
 
     def _vmruns(self) -> list[int]:
         return [number for number, one in enumerate(self.program.steps) if one.vmcb is not None]
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        from harness.lab import show
+
+        printer.text(show.text(self))

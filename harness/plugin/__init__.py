@@ -98,8 +98,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of xdist the run's name, and its seed."""
+    """Tell a worker of xdist the run's name, its seed, and the command line, of which it has one of its own."""
     node.workerinput["svmconf_run"] = node.config.stash[RUN].folder.name
+    node.workerinput["svmconf_command"] = circumstances.command()
     node.workerinput["svmconf_seed"] = str(node.config.stash[SEED])
 
 

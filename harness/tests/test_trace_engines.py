@@ -26,6 +26,7 @@ from harness.lab.program import SCRATCH, Program, Step
 from harness.lab.steps import enable_svm
 from harness.machine.base import Point, Stop
 from harness.machine.image import Image
+from harness.machine.registers import EFER_SVME
 from harness.model import exits
 from harness.trace import library
 from harness.trace.count import Counted, count, lacks
@@ -94,6 +95,7 @@ def test_a_bare_loop_takes_what_it_has(counted: Counting, probe: Callable[..., M
     assert (row.guest, row.host) == (Spread(1, 1, 1), Spread(3, 3, 3))
     assert [one.number for one in passages] == list(range(1, _ROUNDS + 1))
     assert {one.rax for one in passages} == {_VMCB} and passages[-1].host is None
+    assert passages[0].registers["efer"] & EFER_SVME and passages[0].registers["cs"] & 3 == 0
 
 
 def test_string_instructions_do_not_hide_what_follows(counted: Counting, probe: Callable[..., Manifest]) -> None:

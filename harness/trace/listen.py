@@ -49,7 +49,8 @@ def listen(library: Path, listener: Listener = lambda _: None) -> Iterator[Liste
     To be left when the machine has ended. What the listener raises is raised again then.
     """
     reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+    with contextlib.suppress(OSError):  # more than this user may have: then the machine waits for us more often
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
     listening = Listening(Plugin(library, writing))
     with ThreadPoolExecutor(1, "plugin") as pool:
         listening.done = pool.submit(listening._take_in, reading, listener)

@@ -41,6 +41,12 @@ defects! {
     HSAVE_READABLE = "defect-hsave-readable",
     SVM_INSN_SKIPPED = "defect-svm-insn-skipped",
     CPL3_GP = "defect-cpl3-gp",
+    MEMORY_OFFERED = "defect-memory-offered",
+    HYPERVISOR_MAPPED = "defect-hypervisor-mapped",
+    MAP_CHANGED = "defect-map-changed",
+    REGISTER_LOST = "defect-register-lost",
+    MSR_REFUSED = "defect-msr-refused",
+    POWER_OFF_IGNORED = "defect-power-off-ignored",
 }
 
 const _: () = {

@@ -6,6 +6,7 @@ use pc::memory::{Area, MemoryMap, Span, Wanted, highest_place, lowest_place};
 use runtime::handover::{Handover, MAX_MODULE_CMDLINE, Module};
 use svm::addr::{HostPhys, PAGE_SIZE, page_ceil, page_floor};
 
+use crate::defect;
 use crate::memory::image;
 
 /// What the boot code maps: physical addresses up to here are linear addresses.
@@ -127,7 +128,8 @@ impl<'a> Plan<'a> {
             },
         );
         let hidden = [image(), pool];
-        let memory = MemoryMap::without(areas.iter().copied(), &hidden).map_err(|_| "the memory map is too long")?;
+        let kept: &[Span] = if defect::MEMORY_OFFERED { &[] } else { &hidden };
+        let memory = MemoryMap::without(areas.iter().copied(), kept).map_err(|_| "the memory map is too long")?;
         Ok(Self {
             kernel,
             cmdline,

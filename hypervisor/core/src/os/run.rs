@@ -7,7 +7,7 @@ use svm::vmcb::{EventInjection, TlbControl};
 use super::cpu::Cpu;
 use super::exits::{cpuid, event, halt, msr, nested, port};
 use crate::exits::{INVALID_OPCODE, Next};
-use crate::{refused, report, world};
+use crate::{defect, refused, report, world};
 
 /// Runs the guest to its end.
 pub fn run(cpu: &mut Cpu) -> Outcome {
@@ -25,6 +25,10 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
         // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
         cpu.vmcb.control.tlb_control = TlbControl::NONE;
         cpu.vmcb.control.event_injection = EventInjection::NONE;
+        if defect::MAP_CHANGED {
+            // SAFETY: the map is ours; linear is physical.
+            unsafe { (cpu.vmcb.control.iopm_base_pa.0 as *mut u8).write_volatile(0xFF) };
+        }
         if cpu.vmcb.control.exit_code != ExitCode::HLT {
             halt::watch(cpu);
         }

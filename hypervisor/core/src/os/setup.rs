@@ -9,6 +9,7 @@ use svm::vmcb::{Attributes, DescriptorTable, NestedControl, Segment, TlbControl,
 
 use super::load::Entry;
 use super::machine::Machine;
+use crate::defect;
 use crate::memory::{Pages, host_address};
 
 const ASID: Asid = Asid(1);
@@ -47,7 +48,7 @@ fn registers(pages: &mut Pages) {
     for rule in msr::RULES {
         for register in rule.first..=rule.last {
             for (access, what) in [(MsrAccess::Read, rule.read), (MsrAccess::Write, rule.write)] {
-                if what == msr::Access::Pass {
+                if what == msr::Access::Pass && !(defect::MSR_REFUSED && register == msr::MTRR_CAP) {
                     // A register that the map does not cover exits, and is passed through by hand.
                     let _ = pages.msrpm.set(register, access, false);
                 }
