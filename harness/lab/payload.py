@@ -73,7 +73,7 @@ class Payload:
 
     def image(self, probe: Image, copy: Path) -> Image:
         """A copy of the probe's image that carries the programs; raise :class:`ImageError` when they do not fit."""
-        carried = wire.blob(self.programs, self.first, spread=len(self.programs) > 1)
+        carried = wire.blob(self.programs, self.first, spread=len(self.programs) > 1 and not self.faults)
         if len(carried) > MOST:
             raise ImageError(f"programs of {len(carried)} bytes: one boot takes {MOST}")
         copy.write_bytes(carrying(probe, carried))
