@@ -12,6 +12,7 @@
 enum { CODE = 15, REGISTERS_TOLD = 6 }; /* bytes of an instruction; RAX, RBX, RCX, RDX, EFER, CS */
 
 #if API >= 4
+enum { COUNTED_TOGETHER = false };
 static Counter counter;
 static struct handle *handles[REGISTERS_TOLD];
 
@@ -56,7 +57,8 @@ static size_t code_of(const struct instruction *instruction, uint8_t *into)
     return qemu_plugin_insn_data(instruction, into, CODE);
 }
 #else
-static uint64_t counter; /* of all processors together: this interface has none for each */
+enum { COUNTED_TOGETHER = true }; /* all processors: this interface has no counter for each */
+static uint64_t counter;
 
 static void make_counter(void)
 {

@@ -31,7 +31,8 @@ enum kind { VMRUN = 1, VMEXIT = 2, END = 3 };
 enum flag {
     HAS_REGISTERS = 1, /* `registers` holds something */
     HAS_VMCB = 2,      /* the page at rAX could be read; its words follow */
-    WHOLE = 4          /* ... all that are not 0, rather than those that changed since the last event about it */
+    WHOLE = 4,         /* ... all that are not 0, rather than those that changed since the last event about it */
+    TOGETHER = 8       /* `instructions` are those of all processors */
 };
 
 struct event {
@@ -39,7 +40,7 @@ struct event {
     uint16_t flags;
     uint32_t words;
     uint64_t nanoseconds;
-    uint64_t instructions; /* that this processor began before this one */
+    uint64_t instructions; /* that this processor began before this one (see TOGETHER) */
     uint64_t rip;
     uint64_t registers[REGISTERS_TOLD]; /* RAX, RBX, RCX, RDX, EFER, CS */
 };
@@ -143,6 +144,7 @@ static void tell(enum kind kind, unsigned cpu, uint64_t rip)
     message.event = (struct event){
         .kind = kind,
         .cpu = cpu,
+        .flags = COUNTED_TOGETHER ? TOGETHER : 0,
         .nanoseconds = now.tv_sec * 1000000000ull + now.tv_nsec,
         .instructions = counted(cpu),
         .rip = rip,
