@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-import platformdirs
 from pydantic import TypeAdapter
 
 from harness import paths
@@ -23,6 +21,7 @@ from harness.boot import Boot
 from harness.deadline import Deadline
 from harness.engines.base import Console, CpuModel
 from harness.engines.collect import carry_out, observe
+from harness.engines.remembered import remembered
 from harness.errors import EngineError, SvmconfError, ToolMissing
 from harness.guests.files import Files
 from harness.guests.linux import Linux
@@ -141,18 +140,7 @@ class Qemu:
 
     @cached_property
     def _models(self) -> dict[str, CpuModel]:
-        binary = Path(self.argv[-1])
-        stat = binary.stat()
-        key = hashlib.sha256(f"1 {binary} {stat.st_mtime_ns} {stat.st_size} {self.accelerator}".encode())
-        cache = Path(platformdirs.user_cache_dir("svmconf")) / f"cpu-models-{key.hexdigest()[:16]}.json"
-        if cache.is_file():
-            return _MODELS.validate_json(cache.read_bytes())
-        models = self._ask_models()
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkstemp(dir=cache.parent)[1])
-        draft.write_bytes(_MODELS.dump_json(models))
-        draft.replace(cache)
-        return models
+        return remembered(Path(self.argv[-1]), f"models of {self.accelerator} 1", _MODELS, self._ask_models)
 
     def _ask_models(self) -> dict[str, CpuModel]:
         models: dict[str, CpuModel] = {}
