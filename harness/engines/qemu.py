@@ -218,9 +218,9 @@ class Qemu:
         return Console(command, qmp, gdb, self._env)
 
     def watched(
-        self, manifest: Manifest, boot: Boot, cpu: str, plugin: Plugin, folder: Path
+        self, manifest: Manifest, boot: Boot, cpu: str, plugin: Plugin | None, folder: Path
     ) -> AbstractContextManager[QemuMachine]:
-        """A machine with a hypervisor and a TCG plugin, stopped before its first instruction."""
+        """A machine with a hypervisor, and a TCG plugin if need be, stopped before its first instruction."""
         image = Image.load(manifest.image)
         memory, seconds, more = manifest.memory_for(boot), manifest.seconds_for(boot), _loader(boot.linux, folder)
         return self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder, plugin, more)
