@@ -20,7 +20,7 @@ from harness.hypervisors.manifest import Manifest
 from harness.machine.image import Image
 from harness.model.explain.sources import first_cpu
 from harness.run import Run
-from harness.trace import count, debugged, log
+from harness.trace import count, debugged, log, steps
 from harness.trace.passage import Passage
 from harness.trace.record import of_passage, of_tally
 from harness.trace.tally import Tally, detail
@@ -61,6 +61,7 @@ class _Printer:
 )
 @click.option("--limit", default=20, show_default=True, metavar="N", help="Print so many VMRUNs, 0 for all.")
 @click.option("--detail", "by_detail", is_flag=True, help="Count by leaf, MSR, port and page, too.")
+@click.option("--functions", is_flag=True, help="Say in which functions of the hypervisor an exit's instructions are.")
 @click.option(
     "--json", "json_file", metavar="FILE", type=click.File("w"), help="Write everything there, as JSON lines."
 )
@@ -81,6 +82,7 @@ def command(
     seconds: float | None,
     limit: int,
     by_detail: bool,
+    functions: bool,
     json_file: TextIO | None,
     via: str,
 ) -> None:
@@ -93,6 +95,8 @@ def command(
     try:
         boot = Boot(guest=guest, count=loops, seconds=seconds, linux=Linux() if guest == LINUX else None)
         _trace(run, boot, limit, by_detail, json_file, via)
+        if functions:
+            _functions(run, boot)
     finally:
         run.close()
 
@@ -136,6 +140,12 @@ def _by_breakpoints(
         printer(passage)
     notes = [f"no longer watched: {place}" for place in seen.given_up(Insn.VMRUN)]
     return count.Counted(tally, seen.ended, seen.outcome), notes
+
+
+def _functions(run: Run, boot: Boot) -> None:
+    click.echo("\nWhere the instructions of one exit are, stepped through with the debugger:")
+    for line in steps.lines(steps.functions(run.engine, run.built_manifest(), boot, first_cpu(run))):
+        click.echo(line)
 
 
 def _summary(tally: Tally, ending: str, notes: list[str]) -> None:
