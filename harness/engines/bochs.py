@@ -19,7 +19,7 @@ from harness.boot import Boot, Fault, Insn
 from harness.deadline import Deadline
 from harness.engines import store
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import carry_out, observe
+from harness.engines.collect import carry_out, observe, shows
 from harness.engines.remembered import remembered
 from harness.engines.store.process import run
 from harness.errors import EngineError, SvmconfError
@@ -159,11 +159,11 @@ class Bochs:
         told = {"engine": self.name, "engine_version": self.version, "cpu": cpu, "boot": boot, "arranged": real}
         return seen.model_copy(update=told)
 
-    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path, until: str = "") -> Alone:
         """Boot it without a hypervisor."""
         handoff = bare(modules(linux), linux.memory)
         with self._machine(handoff, cpu, linux.memory, _SLOWER * seconds, folder, speed=FOR_LINUX) as machine:
-            ended = machine.run(lambda stop: machine.debugger.resume())
+            ended = machine.run(lambda stop: machine.debugger.resume(), over=shows(machine, until))
             return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
 
     @property

@@ -156,6 +156,11 @@ class _Progress:
         return self.why or None
 
 
+def shows(machine: Machine, words: str) -> Callable[[], str | None]:
+    """What says, for :meth:`Machine.run`, that the console shows these words; with none, nothing ever does."""
+    return lambda: f"the console shows {words!r}" if words and words in machine.console() else None
+
+
 def _run(
     machine: Machine,
     on_stop: Callable[[Stop], None],
