@@ -36,6 +36,8 @@ from harness.model.registers import Cr0
 from harness.msr import Msr
 from harness.observation import Observation
 
+pytestmark = pytest.mark.engines
+
 IMAGES = Path(__file__).parent / "images"
 CPU = "ryzen"
 

@@ -34,6 +34,8 @@ from harness.trace.listen import listen
 from harness.trace.passage import Passage
 from harness.trace.tally import NO_EXIT, Spread, reason
 
+pytestmark = pytest.mark.engines
+
 _VMCB = SCRATCH
 _ROUNDS = 50
 
