@@ -103,9 +103,9 @@ def command(
 
 def _trace(run: Run, boot: Boot, limit: int, detailed: bool, json_file: TextIO | None, via: str) -> None:
     manifest = run.built_manifest()
-    if boot.guest is not None and boot.guest not in manifest.guests and not (boot.linux and manifest.modules):
+    if refusal := manifest.refuses(boot):
         offered = ", ".join(manifest.guests) or "none by name"
-        raise SvmconfError(f"{manifest.name} offers no guest {boot.guest!r}", f"it offers: {offered}")
+        raise SvmconfError(f"{manifest.name} {refusal}", f"it offers: {offered}")
     if boot.linux is not None and files.missing(boot.linux):
         bring(files.parts(boot.linux))
     engine, cpu = run.engine, first_cpu(run)

@@ -128,6 +128,7 @@ def test_a_vmcb_that_is_refused_runs_no_guest(counted: Counting, probe: Callable
 # Our hypervisor
 
 
+@pytest.mark.slow
 def test_the_counts_are_those_of_single_steps(engine: Qemu, ours: Manifest, tmp_path: Path) -> None:
     """Another witness: the debugger steps from a #VMEXIT to the next VMRUN, one instruction at a time."""
     vmrun = Image.load(ours.image).find(Insn.VMRUN.opcodes[0])[0]
@@ -157,6 +158,7 @@ def test_the_counts_are_those_of_single_steps(engine: Qemu, ours: Manifest, tmp_
     assert len(began) > 50 and passages[0].host == len(began) + 1
 
 
+@pytest.mark.slow
 def test_functions_have_all_the_instructions(engine: Qemu, counted: Counting, ours: Manifest) -> None:
     boot = Boot(guest="spin", count=3)
     found = steps.functions(engine, ours, boot, "EPYC")
