@@ -19,4 +19,5 @@ TOOLS = ROOT / ".tools"
 
 def cache() -> Path:
     """What can be made again: below ``SVMCONF_CACHE``, or else the user's cache folder."""
-    return Path(os.environ.get("SVMCONF_CACHE") or platformdirs.user_cache_dir("svmconf"))
+    base = os.environ.get("SVMCONF_CACHE") or platformdirs.user_cache_dir("svmconf")
+    return Path(base).expanduser().absolute()

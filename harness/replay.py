@@ -72,7 +72,7 @@ class Recorded:
     def close(self) -> None:
         """Nothing runs."""
 
-    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path, until: str = "") -> Alone:
         """It cannot; raises :class:`EngineError`."""
         raise EngineError(f"{self.name} is a recording: it boots nothing")
 

@@ -28,9 +28,6 @@ from harness.shard import Shard
 STRESS = 2.0
 """Seconds that a Linux guest is kept busy, unless a run asks for more."""
 
-_BORN_WITHOUT = ("Opteron_G1", "athlon64_clawhammer")
-"""AMD models that never had SVM: QEMU's, and Bochs'."""
-
 _OURS = ("lock", "evidence.json", "evidence.draft")
 """Files beside those that a machine leaves."""
 
@@ -178,8 +175,8 @@ class Run:
             foreign = [name for name, model in everything.items() if not model.amd and name != "host"]
             return foreign if self.cpu_choice == "all" else [name for name in engine.foreign_cpus if name in foreign]
         changed = {cpu: _without_svm(engine, cpu) if model.svm else cpu for cpu, model in models.items() if model.amd}
-        born = {name: name for name in _BORN_WITHOUT if name in everything}
-        return list(dict.fromkeys(filter(None, {**changed, **born}.values())))
+        born = [name for name, model in everything.items() if model.amd and not model.svm and name != "host"]
+        return list(dict.fromkeys(filter(None, (*changed.values(), *born[:1]))))  # and one that never had it
 
     def header(self) -> ledger.Header:
         """The ledger's first line."""

@@ -19,6 +19,7 @@ from harness import build, paths
 from harness.boot import Boot, Insn
 from harness.commands import options
 from harness.engines.base import Engine
+from harness.guests import timing
 from harness.hypervisors.manifest import load
 from harness.lab import runner
 from harness.lab.guest import Mode, guest
@@ -39,8 +40,9 @@ _DEC_RCX_JNZ = bytes.fromhex("48ffc975")  # dec rcx; jnz, with the distance to f
 @click.option("--boots", default=15, show_default=True, metavar="N", help="Boots for each median.")
 @click.option("--round-trips", default=100_000, show_default=True, metavar="N", help="VMRUNs for each rate.")
 @click.option("--peer", default=costs.PEER, show_default=True, metavar="E", help="Whose exits to count beside ours.")
+@click.option("--linux-boots", default=3, show_default=True, metavar="N", help="Boots of a Linux for each median.")
 @click.option("--suite/--no-suite", default=True, help="Time the conformance suite too.")
-def command(engine: str, cpu: str, boots: int, round_trips: int, peer: str, suite: bool) -> None:
+def command(engine: str, cpu: str, boots: int, round_trips: int, peer: str, linux_boots: int, suite: bool) -> None:
     """Measure, and print a table. Everything is measured in this one run: compare its rows, not two machines."""
     from harness.engines import select
 
@@ -62,6 +64,10 @@ def command(engine: str, cpu: str, boots: int, round_trips: int, peer: str, suit
     table.add_row("our loop / bare loop", f"{loop / plain:.2f}", "")
     for row in costs.rows(chosen, cpu, peer):
         table.add_row(*row)
+    with tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
+        hypervisor = load("svmconf").model_copy(update={"image": build.image()})
+        for row in timing.rows(chosen, hypervisor, cpu, peer, Path(scratch), linux_boots):
+            table.add_row(*row)
     if suite:
         seconds = _suite(engine)
         table.add_row("conformance suite, pytest -n auto", f"{seconds:.1f} s", "60 s")

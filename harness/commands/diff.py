@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-
-# pytest does not offer its -k to others; the same words should mean the same here.
-from _pytest.mark.expression import Expression
 from rich.console import Console
 
 from harness import ledger
 from harness.commands import options
 from harness.commands.run import Choice, conduct
 from harness.errors import SvmconfError
+from harness.keywords import Keywords
 from harness.ledger import Entry
 from harness.report import diff, diff_text
 from harness.report.diff import Side
@@ -52,7 +50,7 @@ def command(
             place = folder
         whole = ledger.of(place or _latest(Path(out), {left, right}))
         sides = diff.side(whole, left), diff.side(whole, right)
-    found = diff.compare(*sides, chosen=_Matches(expression), values=values)
+    found = diff.compare(*sides, chosen=_matches(expression), values=values)
     if not found.compared and not found.skipped:
         raise SvmconfError(
             f"no case of both matches -k {expression!r}" if expression else "they have no case in common"
@@ -91,19 +89,7 @@ def _holding(out: Path, wanted: set[str]) -> Iterator[tuple[str, Path]]:
             yield header.started, path
 
 
-class _Matches:
+def _matches(expression: str) -> Callable[[Entry], bool]:
     """Whether an entry matches ``-k``, by its id and the ids of its requirements."""
-
-    def __init__(self, expression: str) -> None:
-        try:
-            self._expression = Expression.compile(expression) if expression else None
-        except SyntaxError as error:
-            raise SvmconfError(f"-k {expression!r}: {error}") from error
-
-    def __call__(self, entry: Entry) -> bool:
-        text = " ".join((entry.case, *entry.requirements)).lower()
-
-        def occurs(name: str, /, **_: str | int | bool | None) -> bool:
-            return name.lower() in text
-
-        return self._expression is None or self._expression.evaluate(occurs)
+    keywords = Keywords(expression)
+    return lambda entry: keywords.match(" ".join((entry.case, *entry.requirements)))

@@ -16,7 +16,7 @@ from harness import paths
 from harness.engines import kvm, select, store
 from harness.engines.qemu import Qemu
 from harness.errors import SvmconfError
-from harness.report import allure
+from harness.report import allure_report
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _tool(name: str, argument: str, way_out: str, needed: bool = True) -> Findin
 
 
 def _allure() -> Finding:
-    tool = allure.generator()
+    tool = allure_report.generator()
     found = "installed in .tools" if tool else "not installed; the summary is written all the same"
     return Finding(
         "Allure's generator", tool is not None, found, "" if tool else "./svmconf run, with npm", needed=False

@@ -91,7 +91,9 @@ def remove(names: tuple[str, ...], old: bool, everything: bool) -> None:
             click.echo(f"{name}: forgotten")
         else:
             _say_removed(name, cache.clear(name))
-            snapshot.remove(name)
+            recipe = recipes().component.get(name)
+            for part in (name, *(recipe.needs if recipe else ())):  # a state is filed under what was booted
+                snapshot.remove(part)
     for name in cache.names() if old or everything else ():
         locked = lock.read().get(name)
         recipe = recipes().component.get(name)

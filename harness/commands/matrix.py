@@ -17,7 +17,7 @@ from harness.commands.run import Choice, conduct, link_latest, publish
 from harness.engines import kvm, select, store
 from harness.errors import SvmconfError
 from harness.ledger import Ledger
-from harness.report import matrix, matrix_page, matrix_text
+from harness.report import allure_report, matrix, matrix_page, matrix_text
 
 console = Console()
 
@@ -64,7 +64,7 @@ def command(
         sys.exit(min(status, 2))
     if uncovered or not (folder / "matrix.html").exists():  # of a single engine none was written
         matrix_page.write(matrix.of(ledger.of(folder), uncovered), folder)
-    publish(folder, with_allure)
+    publish(folder, with_allure, folder.parent / allure_report.HISTORY)
     link_latest(folder)
     sys.exit(min(status, 2))
 

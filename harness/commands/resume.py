@@ -12,6 +12,7 @@ from rich.console import Console
 from harness import ledger, paths
 from harness.commands.run import publish
 from harness.errors import SvmconfError
+from harness.report import allure_report
 from harness.run import Run
 
 console = Console()
@@ -44,7 +45,7 @@ def command(folder: Path, workers: str, with_allure: bool) -> None:
     ]
     status = pytest.main(arguments)
     whole = ledger.of(folder)
-    publish(folder, with_allure)
+    publish(folder, with_allure, folder.parent / allure_report.HISTORY)
     sys.exit(min(int(status), 2) or not whole.good)
 
 

@@ -21,7 +21,7 @@ from harness.errors import SvmconfError
 from harness.guests import files
 from harness.guests.linux import LINUX, Linux
 from harness.machine.image import Image
-from harness.report import allure
+from harness.report import allure_report
 from harness.run import STRESS, Run
 from harness.shard import Shard
 
@@ -67,7 +67,7 @@ def command(with_allure: bool, fetch: bool, stress: float, **chosen: str) -> Non
     """
     folder, status = conduct(Choice(fetch=fetch, stress=stress, **chosen))
     if (folder / "ledger.jsonl").exists() and status != pytest.ExitCode.INTERNAL_ERROR:
-        publish(folder, with_allure)
+        publish(folder, with_allure, folder.parent / allure_report.HISTORY)
         link_latest(folder)
     sys.exit(min(status, 2))
 
@@ -154,20 +154,23 @@ def publish(folder: Path, with_allure: bool, history: Path | None = None, with_s
     if with_site:
         with console.status("writing the site"):
             report.write_site(ledger.read(folder / "ledger.jsonl"), folder)
-    problem: str | None = "left out (--no-allure)"
-    if with_allure:
-        header = ledger.header(folder / "ledger.jsonl")
-        with console.status("generating the Allure report"):
-            name = f"{header.hypervisor} on {header.on}"
-            problem = allure.generate(folder / "allure-results", folder / "allure-report", name, history)
+    allure = _allure(folder, history) if with_allure else ["[yellow]left out (--no-allure)[/]"]
     for what, file in (("summary", "summary.html"), ("matrix", "matrix.html"), ("site", "site/index.html")):
         if (folder / file).exists():
             console.print(f"{what:<8} {_short(folder / file)}", highlight=False)
-    if problem is None:
-        console.print(f"Allure   {_short(folder / 'allure-report' / 'index.html')}", highlight=False)
-    else:
-        console.print(f"Allure   [yellow]{problem}[/]", highlight=False)
+    for line in allure:
+        console.print(f"Allure   {line}", highlight=False)
     console.print(f"ledger   {_short(folder / 'ledger.jsonl')}", highlight=False)
+
+
+def _allure(folder: Path, history: Path | None) -> list[str]:
+    """Generate the Allure report; what to say of it."""
+    with console.status("generating the Allure report"):
+        try:
+            made = allure_report.generate(folder, history)
+        except SvmconfError as error:
+            return [f"[yellow]{error.what}[/]" + (f": {error.hint}" if error.hint else "")]
+    return [_short(made.page), *(f"[red]quality gate: {rule}[/]" for rule in made.gate)]
 
 
 def link_latest(folder: Path) -> None:

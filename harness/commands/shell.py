@@ -40,7 +40,7 @@ def command(hypervisor: str, engine: str, cpu: str, defect: str, guest: str | No
     run = Run(engine, cpu, hypervisor, defect, Path())
     manifest: manifests.Manifest = run.built_manifest()
     boot = Boot(guest=guest, count=count, linux=Linux(shell=True) if guest == LINUX else None)
-    if not manifest.offers(boot):
+    if manifest.refuses(boot):
         raise SvmconfError(f"{manifest.name} offers no guest {guest!r}", f"it offers: {', '.join(manifest.guests)}")
     if boot.linux is not None and files.missing(boot.linux):
         bring(files.parts(boot.linux))

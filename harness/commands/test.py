@@ -15,9 +15,16 @@ from harness import build, paths
 @click.option("--prepare", is_flag=True, help="Set up and build only; the tests are then a matter of pytest or tox.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(prepare: bool, arguments: tuple[str, ...]) -> None:
-    """Build every image, those with seeded defects too, then run ``pytest -n auto``; ARGUMENTS go to pytest."""
+    """Build every image, those with seeded defects too, then run ``pytest -n auto --all-engines``.
+
+    ARGUMENTS go to pytest.
+    """
     for package, binary, defect in track(build.everything(defective=True), "building images"):
         build.built(package, binary, defect)
     if prepare:
         return
-    sys.exit(subprocess.run([sys.executable, "-m", "pytest", "-n", "auto", *arguments], cwd=paths.ROOT).returncode)
+    sys.exit(
+        subprocess.run(
+            [sys.executable, "-m", "pytest", "-n", "auto", "--all-engines", *arguments], cwd=paths.ROOT
+        ).returncode
+    )

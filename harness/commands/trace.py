@@ -9,16 +9,18 @@ from typing import TextIO
 
 import click
 
-from harness.boot import Boot
+from harness.boot import Boot, Insn
 from harness.commands import options
 from harness.commands.run import bring
+from harness.engines.base import Engine
 from harness.errors import SvmconfError
 from harness.guests import files
 from harness.guests.linux import LINUX, Linux
+from harness.hypervisors.manifest import Manifest
 from harness.machine.image import Image
 from harness.model.explain.sources import first_cpu
 from harness.run import Run
-from harness.trace import count, debugged, log
+from harness.trace import count, debugged, log, steps
 from harness.trace.passage import Passage
 from harness.trace.record import of_passage, of_tally
 from harness.trace.tally import Tally, detail
@@ -59,6 +61,7 @@ class _Printer:
 )
 @click.option("--limit", default=20, show_default=True, metavar="N", help="Print so many VMRUNs, 0 for all.")
 @click.option("--detail", "by_detail", is_flag=True, help="Count by leaf, MSR, port and page, too.")
+@click.option("--functions", is_flag=True, help="Say in which functions of the hypervisor an exit's instructions are.")
 @click.option(
     "--json", "json_file", metavar="FILE", type=click.File("w"), help="Write everything there, as JSON lines."
 )
@@ -79,6 +82,7 @@ def command(
     seconds: float | None,
     limit: int,
     by_detail: bool,
+    functions: bool,
     json_file: TextIO | None,
     via: str,
 ) -> None:
@@ -91,46 +95,57 @@ def command(
     try:
         boot = Boot(guest=guest, count=loops, seconds=seconds, linux=Linux() if guest == LINUX else None)
         _trace(run, boot, limit, by_detail, json_file, via)
+        if functions:
+            _functions(run, boot)
     finally:
         run.close()
 
 
 def _trace(run: Run, boot: Boot, limit: int, detailed: bool, json_file: TextIO | None, via: str) -> None:
     manifest = run.built_manifest()
-    if boot.guest is not None and boot.guest not in manifest.guests and not (boot.linux and manifest.modules):
+    if refusal := manifest.refuses(boot):
         offered = ", ".join(manifest.guests) or "none by name"
-        raise SvmconfError(f"{manifest.name} offers no guest {boot.guest!r}", f"it offers: {offered}")
+        raise SvmconfError(f"{manifest.name} {refusal}", f"it offers: {offered}")
     if boot.linux is not None and files.missing(boot.linux):
         bring(files.parts(boot.linux))
-    chosen, model = run.engine, first_cpu(run)
-    image = Image.load(manifest.image)
-    printer = _Printer(image, limit, json_file)
-    lacking = count.lacks(chosen)
+    engine, cpu = run.engine, first_cpu(run)
+    lacking = count.lacks(engine)
     if via == "plugin" and lacking:
         raise SvmconfError(f"no plugin here: {lacking}", "--via gdbstub, or --engine qemu-10.0")
-    click.echo(f"{manifest.name} on {chosen.description}, CPU {model}")
-    notes: list[str] = []
+    click.echo(f"{manifest.name} on {engine.description}, CPU {cpu}")
+    printer = _Printer(Image.load(manifest.image), limit, json_file)
     if via == "gdbstub" or lacking:
-        with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
-            seen = chosen.observe(manifest, boot, model, Path(folder))
-        tally = Tally()
-        for passage in debugged.passages(seen):
-            tally.add(passage)
-            printer(passage)
-        notes.append("seen by breakpoints, which count no instructions" + (f": {lacking}" if lacking else ""))
-        notes += [f"{place} was watched no longer" for place in seen.trace_cut if place.startswith("vmrun ")]
-        ending, outcome = str(seen.ended), seen.outcome
+        done, notes = _by_breakpoints(engine, manifest, boot, cpu, printer)
+        notes.insert(0, "seen by breakpoints, which count no instructions" + (f": {lacking}" if lacking else ""))
     else:
-        counted = count.count(chosen, manifest, boot, model, printer)
-        tally, outcome = counted.tally, counted.outcome
-        ending = str(counted.ending) if counted.ending else "stopped"
+        done, notes = count.count(engine, manifest, boot, cpu, printer), []
+    ending = str(done.ending) if done.ending else "stopped"
+    if json_file is not None:
+        json_file.write(of_tally(done.tally, ending, done.outcome) + "\n")
     if printer.more:
         notes.insert(0, f"{printer.more:,} more VMRUNs are counted but not shown (--limit)")
-    if json_file is not None:
-        json_file.write(of_tally(tally, ending, outcome) + "\n")
-    if detailed:
-        tally = replace(tally, rows=printer.details.rows)
-    _summary(tally, f"{ending}{f', {outcome}' if outcome else ''}", notes)
+    tally = replace(done.tally, rows=printer.details.rows) if detailed else done.tally
+    _summary(tally, f"{ending}{f', {done.outcome}' if done.outcome else ''}", notes)
+
+
+def _by_breakpoints(
+    engine: Engine, manifest: Manifest, boot: Boot, cpu: str, printer: _Printer
+) -> tuple[count.Counted, list[str]]:
+    """What was seen, and which places were watched no longer at some point."""
+    with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
+        seen = engine.observe(manifest, boot, cpu, Path(folder))
+    tally = Tally()
+    for passage in debugged.passages(seen):
+        tally.add(passage)
+        printer(passage)
+    notes = [f"no longer watched: {place}" for place in seen.given_up(Insn.VMRUN)]
+    return count.Counted(tally, seen.ended, seen.outcome), notes
+
+
+def _functions(run: Run, boot: Boot) -> None:
+    click.echo("\nWhere the instructions of one exit are, stepped through with the debugger:")
+    for line in steps.lines(steps.functions(run.engine, run.built_manifest(), boot, first_cpu(run))):
+        click.echo(line)
 
 
 def _summary(tally: Tally, ending: str, notes: list[str]) -> None:

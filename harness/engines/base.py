@@ -87,8 +87,11 @@ class Engine(Protocol):
     def observe(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Observation:
         """Boot a hypervisor and bring back all that was seen. Files go to ``folder``; nothing outlives the call."""
 
-    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
-        """Boot a Linux without a hypervisor; raise :class:`harness.errors.EngineError` where that cannot be done."""
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path, until: str = "") -> Alone:
+        """Boot a Linux without a hypervisor, to its end or until its console shows ``until``.
+
+        Raises :class:`harness.errors.EngineError` where that cannot be done.
+        """
 
     @property
     def room(self) -> int:

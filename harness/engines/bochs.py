@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import tempfile
 import time
@@ -14,7 +12,6 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import platformdirs
 from pydantic import TypeAdapter
 
 from harness import paths
@@ -22,7 +19,8 @@ from harness.boot import Boot, Fault, Insn
 from harness.deadline import Deadline
 from harness.engines import store
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import carry_out, observe
+from harness.engines.collect import carry_out, observe, shows
+from harness.engines.remembered import remembered
 from harness.engines.store.process import run
 from harness.errors import EngineError, SvmconfError
 from harness.guests.files import modules
@@ -82,11 +80,6 @@ class Bochs:
         """Two of Intel's."""
         return ("core2_penryn_t9600", "corei7_haswell_4770")
 
-    @property
-    def without_svm(self) -> tuple[str, ...]:
-        """AMD models that never had SVM."""
-        return ("athlon64_clawhammer",)
-
     def lacks(self, boot: Boot) -> str:
         """It can watch a page, and inject any fault. It has one processor."""
         return "has one processor only" if boot.linux and boot.linux.processors > 1 else ""
@@ -120,25 +113,13 @@ class Bochs:
             elif feature not in ("svm", "npt") or getattr(model, feature) != wanted:
                 raise SvmconfError(
                     f"{self.name} cannot make {change!r} of {name!r}",
-                    f"without SVM by nature: {', '.join(self.without_svm)}; without nested paging: turion64_tyler",
+                    "without SVM by nature: athlon64_clawhammer; without nested paging: turion64_tyler",
                 )
         return model
 
     @cached_property
     def _processors(self) -> dict[str, Processor]:
-        binary = Path(self._runnable.argv[-1])
-        stat = binary.stat()
-        key = hashlib.sha256(f"2 {binary} {stat.st_mtime_ns} {stat.st_size} bochs".encode())
-        base = Path(os.environ.get("SVMCONF_CACHE") or platformdirs.user_cache_dir("svmconf"))
-        cache = base / f"cpu-models-{key.hexdigest()[:16]}.json"
-        if cache.is_file():
-            return _PROCESSORS.validate_json(cache.read_bytes())
-        found = self._ask_processors()
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkstemp(dir=cache.parent)[1])
-        draft.write_bytes(_PROCESSORS.dump_json(found))
-        draft.replace(cache)
-        return found
+        return remembered(Path(self._runnable.argv[-1]), "processors of Bochs 2", _PROCESSORS, self._ask_processors)
 
     def _ask_processors(self) -> dict[str, Processor]:
         argv, env = self._runnable.argv, self._runnable.env
@@ -178,11 +159,11 @@ class Bochs:
         told = {"engine": self.name, "engine_version": self.version, "cpu": cpu, "boot": boot, "arranged": real}
         return seen.model_copy(update=told)
 
-    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path, until: str = "") -> Alone:
         """Boot it without a hypervisor."""
         handoff = bare(modules(linux), linux.memory)
         with self._machine(handoff, cpu, linux.memory, _SLOWER * seconds, folder, speed=FOR_LINUX) as machine:
-            ended = machine.run(lambda stop: machine.debugger.resume())
+            ended = machine.run(lambda stop: machine.debugger.resume(), over=shows(machine, until))
             return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
 
     @property

@@ -11,7 +11,7 @@ from harness.boot import Boot
 from harness.errors import DeadlineExceeded, EngineError, ProtocolError
 from harness.hypervisors.manifest import Manifest
 from harness.lab import wire
-from harness.lab.payload import RESULTS, STEP_CODE, Left, Payload
+from harness.lab.payload import LOW_STEP_CODE, RESULTS, STEP_CODE, Left, Payload
 from harness.machine.base import Machine, Memory, Point, Stop
 from harness.machine.constants import Constants
 from harness.machine.ending import Ending, How
@@ -112,7 +112,8 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
 def carry_out(machine: Machine, probe: Image, payload: Payload) -> Left:
     """Run a payload to its end and read what it left in RAM. Engine, version and CPU are for the engine to fill in."""
     address, _, _ = probe.section(RESULTS)
-    sabotage = Sabotage(machine.debugger, machine.ram, probe.symbol(STEP_CODE), payload.faults)
+    high = probe.symbol(STEP_CODE)
+    sabotage = Sabotage(machine.debugger, machine.ram, payload.tampered(high), (0, LOW_STEP_CODE, high), payload.faults)
     progress = _Progress(machine.ram, address, payload.patience)
     ended = _run(machine, sabotage.handle, lambda: None, progress.stalled)
     boot_seconds = time.monotonic() - machine.ready
@@ -153,6 +154,11 @@ class _Progress:
         elif time.monotonic() - self._since > self._patience and now[:4] == b"SVMR":
             self.why = f"no step ended for {self._patience} s"
         return self.why or None
+
+
+def shows(machine: Machine, words: str) -> Callable[[], str | None]:
+    """What says, for :meth:`Machine.run`, that the console shows these words; with none, nothing ever does."""
+    return lambda: f"the console shows {words!r}" if words and words in machine.console() else None
 
 
 def _run(

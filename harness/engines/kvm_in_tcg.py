@@ -17,7 +17,7 @@ from harness import build, paths
 from harness.boot import Boot, Fault, Insn
 from harness.engines import store
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import carry_out, observe
+from harness.engines.collect import carry_out, observe, shows
 from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
 from harness.guests.files import modules
@@ -170,18 +170,19 @@ class KvmInTcg:
             update=self._who(cpu) | {"boot": boot, "arranged": real, "trace": trace, "layers": layers}
         )
 
-    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path, until: str = "") -> Alone:
         """Boot it as L2, without a hypervisor of its own."""
         job = Job(
             memory=linux.memory,
             handoff=bare(modules(linux), linux.memory),
+            debug=bool(until),  # only such a machine can be stopped
             serial=True,
             seconds=_SLOWER * seconds,
             cpuid=_changes(self.cpu(cpu)),
         )
 
         def watch(machine: L1Machine) -> Alone:
-            ended = machine.run(lambda stop: None)
+            ended = machine.run(lambda stop: None, over=shows(machine, until))
             return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
 
         return self._host(cpu, linux.memory).run(job, watch)[0]

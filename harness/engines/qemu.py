@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,14 +14,14 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-import platformdirs
 from pydantic import TypeAdapter
 
 from harness import paths
 from harness.boot import Boot
 from harness.deadline import Deadline
 from harness.engines.base import Console, CpuModel
-from harness.engines.collect import carry_out, observe
+from harness.engines.collect import carry_out, observe, shows
+from harness.engines.remembered import remembered
 from harness.errors import EngineError, SvmconfError, ToolMissing
 from harness.guests.files import Files
 from harness.guests.linux import Linux
@@ -141,18 +140,7 @@ class Qemu:
 
     @cached_property
     def _models(self) -> dict[str, CpuModel]:
-        binary = Path(self.argv[-1])
-        stat = binary.stat()
-        key = hashlib.sha256(f"1 {binary} {stat.st_mtime_ns} {stat.st_size} {self.accelerator}".encode())
-        cache = Path(platformdirs.user_cache_dir("svmconf")) / f"cpu-models-{key.hexdigest()[:16]}.json"
-        if cache.is_file():
-            return _MODELS.validate_json(cache.read_bytes())
-        models = self._ask_models()
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkstemp(dir=cache.parent)[1])
-        draft.write_bytes(_MODELS.dump_json(models))
-        draft.replace(cache)
-        return models
+        return remembered(Path(self.argv[-1]), f"models of {self.accelerator} 1", _MODELS, self._ask_models)
 
     def _ask_models(self) -> dict[str, CpuModel]:
         models: dict[str, CpuModel] = {}
@@ -206,23 +194,31 @@ class Qemu:
             copy.unlink(missing_ok=True)
         return left.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
 
-    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path, until: str = "") -> Alone:
         """Boot it without a hypervisor."""
-        files = Files.of(linux)
-        command = [
-            *self._command(cpu, files.kernel, linux.command_line),
-            *("-smp", str(linux.processors), "-initrd", str(files.initramfs)),
-        ]
+        command = self._alone(linux, cpu)
         with QemuMachine(command, linux.memory, folder, Deadline.after(seconds), self._environment) as machine:
-            ended = machine.run(lambda stop: machine.debugger.resume())
+            ended = machine.run(lambda stop: machine.debugger.resume(), over=shows(machine, until))
             return Alone(ended=ended, console=machine.console(), seconds=time.monotonic() - machine.ready)
+
+    def _alone(self, linux: Linux, cpu: str) -> list[str]:
+        files = Files.of(linux)
+        words = "-smp", str(linux.processors), "-initrd", str(files.initramfs)
+        return self._command(cpu, files.kernel, linux.command_line, words)
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """The command for a terminal: serial port on stdio, QMP and gdbstub on sockets in ``folder``."""
+        command = self._command(cpu, manifest.image, manifest.command_line(boot), _loader(boot.linux, folder))
+        return self._console(command, manifest.memory_for(boot), folder)
+
+    def console_alone(self, linux: Linux, cpu: str, folder: Path) -> Console:
+        """The same for a Linux without a hypervisor."""
+        return self._console(self._alone(linux, cpu), linux.memory, folder)
+
+    def _console(self, command: list[str], memory: int, folder: Path) -> Console:
         qmp, gdb = folder / "qmp", folder / "gdb"
-        memory = manifest.memory_for(boot)
         command = [
-            *self._command(cpu, manifest.image, manifest.command_line(boot), _loader(boot.linux, folder)),
+            *command,
             *("-m", f"{memory}M", "-object", f"memory-backend-ram,id=ram,size={memory}M"),
             *("-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"),
             *("-qmp", f"unix:{qmp},server=on,wait=off", "-gdb", f"unix:{gdb},server=on,wait=off"),
@@ -230,9 +226,9 @@ class Qemu:
         return Console(command, qmp, gdb, self._env)
 
     def watched(
-        self, manifest: Manifest, boot: Boot, cpu: str, plugin: Plugin, folder: Path
+        self, manifest: Manifest, boot: Boot, cpu: str, plugin: Plugin | None, folder: Path
     ) -> AbstractContextManager[QemuMachine]:
-        """A machine with a hypervisor and a TCG plugin, stopped before its first instruction."""
+        """A machine with a hypervisor, and with a TCG plugin if need be, stopped before its first instruction."""
         image = Image.load(manifest.image)
         memory, seconds, more = manifest.memory_for(boot), manifest.seconds_for(boot), _loader(boot.linux, folder)
         return self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder, plugin, more)

@@ -137,7 +137,7 @@ class Xen:
             seen = observe(machine, image, manifest, boot, Point.HARDWARE)
         return seen.model_copy(update=self._who(cpu))
 
-    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path) -> Alone:
+    def alone(self, linux: Linux, cpu: str, seconds: float, folder: Path, until: str = "") -> Alone:
         """It cannot."""
         raise SvmconfError(f"{self.name} boots no Linux without a hypervisor yet", "--engine qemu-10.0")
 

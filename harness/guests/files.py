@@ -14,6 +14,7 @@ from harness.engines import store
 from harness.engines.store import cache
 from harness.errors import EngineError, SvmconfError
 from harness.guests.linux import Linux
+from harness.guests.programs import canary, svm_instruction
 from harness.guests.workload import INIT
 from harness.machine.l1.initramfs import Initramfs
 
@@ -83,6 +84,8 @@ def _initramfs() -> Path:
     fs.device("dev/console", 5, 1)
     fs.device("dev/null", 1, 3)
     fs.file("bin/busybox", busybox)
+    fs.file("bin/canary", canary())
+    fs.file("bin/svm-instruction", svm_instruction())
     fs.file("init", INIT.encode())
     content = fs.encode()
     kept = cache.folder().parent / "guests" / f"initramfs-{hashlib.sha256(content).hexdigest()[:12]}.cpio"

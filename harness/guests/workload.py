@@ -73,6 +73,12 @@ ended=$?
 timeout 0.3 sleep 60 2>/dev/null
 say signals "caught=$caught ended=$ended timed=$?"
 
+# programs of our own (programs.py): registers across exits, an SVM instruction
+canary
+registers=$?
+svm-instruction 2>/dev/null
+say programs "registers=$registers svm=$?"
+
 # load: two processes for each processor compute the same again and again, with whole and with floating-point numbers
 load() {
     until=$(($(cut -d. -f1 /proc/uptime) + seconds))

@@ -67,9 +67,11 @@ class Outcome(BaseModel):
 class Manifest(BaseModel):
     """A hypervisor under test.
 
-    ``guests`` are the names a case may ask for; ``guest_word`` and ``count_word`` are how to ask on the command line.
+    ``guests`` are the names a case may ask for; ``guest_word`` and ``count_word`` are how to ask on the command line
+    (empty: there is nothing to say).
     ``records`` tells that it prints the records of docs/protocol.md. ``modules`` tells that it boots a Linux that comes
-    as two boot modules: the kernel, whose string is a name and then the kernel's command line, and an initramfs.
+    as two boot modules: the kernel, whose string is a name and then the kernel's command line, and an initramfs; the
+    Linux has at most as many processors as ``processors`` says.
     ``memory`` is in MiB.
     """
 
@@ -82,6 +84,7 @@ class Manifest(BaseModel):
     seconds: float = Field(default=10.0, gt=0)
     records: bool = False
     modules: bool = False
+    processors: int = Field(default=1, ge=1)
     guests: tuple[str, ...] = ()
     guest_word: str = "guest={}"
     count_word: str = "count={}"
@@ -90,7 +93,7 @@ class Manifest(BaseModel):
     def command_line(self, boot: Boot) -> str:
         """The command line for one boot."""
         words = [self.cmdline]
-        if boot.guest in self.guests:
+        if boot.guest is not None:
             words.append(self.guest_word.format(boot.guest))
         if boot.count is not None:
             words.append(self.count_word.format(boot.count))
@@ -98,7 +101,14 @@ class Manifest(BaseModel):
 
     def offers(self, boot: Boot) -> bool:
         """Whether it has the guest that is asked for."""
-        return boot.guest is None or boot.guest in self.guests or (boot.linux is not None and self.modules)
+        return not self.refuses(boot)
+
+    def refuses(self, boot: Boot) -> str:
+        """Why it cannot run the guest that is asked for; empty when it can."""
+        if boot.guest is None or boot.guest in self.guests or (boot.linux and self.modules):
+            few = boot.linux is not None and boot.linux.processors > self.processors
+            return f"gives its guests {self.processors} processor only" if few else ""
+        return f"offers no guest {boot.guest!r}"
 
     def memory_for(self, boot: Boot) -> int:
         """How much the machine needs, in MiB."""

@@ -6,6 +6,7 @@ The probe finds its programs in its own image, in the last section that is loade
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from harness.machine.ending import Ending
 from harness.machine.image import Image
 
 SECTION, RESULTS, STEP_CODE = ".svmconf.program", ".svmconf.results", "svmconf_step_code"
+
+LOW_STEP_CODE = 0x8000
+"""Where the code of a step in real mode or virtual-8086 mode begins; that of others begins at :data:`STEP_CODE`."""
 
 MEMORY = 64
 """MiB of RAM that the probe needs."""
@@ -53,9 +57,23 @@ class Payload:
         """One program alone."""
         return cls((program,), faults=program.faults, seconds=program.seconds)
 
+    def tampered(self, step_code: int) -> set[int]:
+        """The addresses of all instructions in steps that the seeded defects may be about.
+
+        :param step_code: where step code begins above 1 MiB.
+        """
+        steps = [step for program in self.programs for step in program.steps]
+        wanted = {opcode for fault in self.faults for opcode in fault.insn.opcodes}
+        return {
+            (LOW_STEP_CODE if step.mode.low else step_code) + found.start()
+            for step in steps
+            for opcode in wanted
+            for found in re.finditer(re.escape(opcode), step.code)
+        }
+
     def image(self, probe: Image, copy: Path) -> Image:
         """A copy of the probe's image that carries the programs; raise :class:`ImageError` when they do not fit."""
-        carried = wire.blob(self.programs, self.first)
+        carried = wire.blob(self.programs, self.first, spread=len(self.programs) > 1 and not self.faults)
         if len(carried) > MOST:
             raise ImageError(f"programs of {len(carried)} bytes: one boot takes {MOST}")
         copy.write_bytes(carrying(probe, carried))

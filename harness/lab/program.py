@@ -55,6 +55,11 @@ class StepMode(StrEnum):
         return 32 if self in (StepMode.COMPATIBILITY, StepMode.PROTECTED, StepMode.PAE) else 16
 
     @property
+    def low(self) -> bool:
+        """Whether its code must lie below 1 MiB."""
+        return self in (StepMode.REAL, StepMode.V86)
+
+    @property
     def cpls(self) -> range:
         """The privilege levels that it has."""
         return {StepMode.REAL: range(1), StepMode.V86: range(3, 4)}.get(self, _ANY_CPL)

@@ -29,6 +29,7 @@ _QWORD = struct.Struct("<Q")
 
 RESULTS_HEAD = _RESULTS.size
 
+_SPREAD = 1 << 0
 _THOROUGH = 1 << 0
 _XMM, _LOOK, _STATE, _RFLAGS, _TIME = (1 << n for n in range(16, 21))
 _XMM_SEEN, _STATE_SEEN, _TIME_SEEN = (1 << n for n in range(3))
@@ -68,10 +69,13 @@ def _step(
     return _STEP.pack(_STEP.size + len(body), _MODES[mode], cpl, len(code), flags, 0) + body
 
 
-def blob(programs: Sequence[Program], first: int = 0, shared: Mapping[int, bytes] | None = None) -> bytes:
+def blob(
+    programs: Sequence[Program], first: int = 0, shared: Mapping[int, bytes] | None = None, spread: bool = False
+) -> bytes:
     """The probe's program section: these programs, to be run from number ``first`` on.
 
-    ``shared`` regions are loaded before each of them.
+    ``shared`` regions are loaded before each of them. ``spread`` lets step code lie in several pages, which is faster;
+    then nobody can stop at the one address where every step begins.
     """
     regions = dict(shared or {})
     at = _BLOB.size + _REGION.size * len(regions)
@@ -99,7 +103,7 @@ def blob(programs: Sequence[Program], first: int = 0, shared: Mapping[int, bytes
         flags = _THOROUGH if program.thorough else 0
         head = _PROGRAM.pack(length(program), len(own), len(watches), len(steps), flags, number)
         records += [head, *own, *watches, *steps]
-    head = _BLOB.pack(b"SVMP", VERSION, 0, end, len(programs), first, len(tables), _BLOB.size, at, 0, 0)
+    head = _BLOB.pack(b"SVMP", VERSION, spread * _SPREAD, end, len(programs), first, len(tables), _BLOB.size, at, 0, 0)
     return b"".join((head, *tables, *records, *data))
 
 

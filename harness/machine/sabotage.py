@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from harness.boot import Fault, Insn
 from harness.machine.base import Debugger, Memory, Point, Stop
@@ -17,21 +17,29 @@ def lie(debugger: Debugger, fault: Fault) -> None:
 
 
 class Sabotage:
-    """Stops where the probe enters each step, and tampers with the step's first instruction."""
+    """Stops at instructions in the steps of a program, and tampers with them.
 
-    def __init__(self, debugger: Debugger, ram: Memory, step_code: int, faults: Sequence[Fault]) -> None:
+    :param places: their addresses, :param bases: where code segments of steps begin, since RIP is relative to that.
+    """
+
+    def __init__(
+        self, debugger: Debugger, ram: Memory, places: Collection[int], bases: Sequence[int], faults: Sequence[Fault]
+    ) -> None:
         self._debugger = debugger
         self._ram = ram
+        self._places = places
+        self._bases = bases
         self._faults = faults
         self._met: Counter[Insn] = Counter()
-        if faults:
-            debugger.insert(Point.HARDWARE, step_code)
+        for place in places:
+            debugger.insert(Point.HARDWARE, place)
 
     def handle(self, stop: Stop) -> None:
         """Tamper, and let the machine run on."""
         registers = self._debugger.registers()
         rip = registers["rip"]
-        code = self._ram.read(rip, 3) if rip + 3 <= self._ram.size else b""
+        at = next((base + rip for base in self._bases if base + rip in self._places), rip)
+        code = self._ram.read(at, 3) if at + 3 <= self._ram.size else b""
         insn = next((insn for insn in Insn if code.startswith(insn.opcodes)), None)
         fault = next((fault for fault in self._faults if insn and fault.applies(insn, registers)), None)
         if fault is not None:

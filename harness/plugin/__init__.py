@@ -31,6 +31,13 @@ pytest_plugins = [f"harness.plugin.{name}" for name in ("collecting", "observing
 pytest.register_assert_rewrite("conformance")  # its helpers too, so that a failed assertion says what it saw
 
 
+_MARKS = (
+    *("requirement(*ids)", "boots(what)", "executes(what)"),
+    "slow: seconds; -m 'not slow' leaves it out",
+    "engines: boots engines of the store; takes part with --all-engines, or when its file is named",
+)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of the conformance suite."""
     group = parser.getgroup("svmconf")
@@ -51,6 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--unfinished", action="store_true", help="only what the run of --run-name has no verdict for")
     group.addoption("--run-name", default="", help="the run's folder (default: the time)")
     group.addoption("--seed", default="", metavar="N", help="what is drawn at random hangs on it (default: a new one)")
+    group.addoption("--all-engines", action="store_true", help="the harness' own tests of the store's engines, too")
     group.addoption("--out", default=str(paths.OUT), help="folder for runs (default: reports/out)")
 
 
@@ -58,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marks and name the run; workers of xdist take the run's name from the controller."""
     if hasattr(config, "workerinput"):
         die_with(os.getppid())  # a controller that was killed leaves no worker, and so no engine
-    for mark in ("requirement(*ids)", "boots(what)", "executes(what)", "slow: seconds; -m 'not slow' leaves it out"):
+    for mark in _MARKS:
         config.addinivalue_line("markers", mark)
     option = config.option
     name = (
@@ -98,8 +106,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of xdist the run's name, and its seed."""
+    """Tell a worker of xdist the run's name, its seed, and the command line, of which it has one of its own."""
     node.workerinput["svmconf_run"] = node.config.stash[RUN].folder.name
+    node.workerinput["svmconf_command"] = circumstances.command()
     node.workerinput["svmconf_seed"] = str(node.config.stash[SEED])
 
 

@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from harness import ledger
+from harness import circumstances, ledger
 from harness.cases import Boots, NotRun
 from harness.errors import EngineError, SvmconfError
 from harness.plugin.noted import ELSEWHERE, EXPECTED, RUN, SEED, requirements_of, setting_of, writer
@@ -105,7 +105,9 @@ def _header(config: pytest.Config) -> ledger.Header:
         guest=option.guest,
         stress=option.stress,
     )
-    return config.stash[RUN].header().model_copy(update={"asked": asked, "seed": config.stash[SEED]})
+    command = getattr(config, "workerinput", {}).get("svmconf_command") or circumstances.command()
+    also = {"asked": asked, "seed": config.stash[SEED], "command": command}
+    return config.stash[RUN].header().model_copy(update=also)
 
 
 def _boots_guest(item: pytest.Item, guest: str) -> bool:

@@ -29,11 +29,11 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     run = request.config.stash[RUN]
     boot = run.choose(boots.variants[setting.variant])
     manifest = run.manifest
-    if not manifest.offers(boot):
+    if lack := manifest.refuses(boot):
         if boot.any_guest:
             boot = boot.model_copy(update={"guest": None, "count": None})
         else:
-            pytest.skip(f"the manifest of {manifest.name} offers no guest {boot.guest!r}")
+            pytest.skip(f"the manifest of {manifest.name} {lack}")
     engine = run.engines[setting.engine]
     if boot.linux is not None and (lack := files.missing(boot.linux)):
         pytest.skip(lack)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.ledger import Ledger
-from harness.report import allure, badge, html, junit, markdown, matrix, matrix_page, site, table
+from harness.report import allure, allure_report, badge, html, junit, markdown, matrix, matrix_page, site, table
 from harness.report.matrix import Matrix
 from harness.report.site import history
 from harness.report.site.history import History
@@ -44,7 +44,8 @@ def write_all(
     junit.write(ledger, folder / "junit.xml")
     html.write(ledger, folder / "summary.html")
     if allure_results:
-        allure.write_results(ledger, folder / "allure-results", folder)
+        allure.write_results(ledger, folder / allure_report.RESULTS, folder)
+        allure_report.write_configuration(ledger, folder)
     if ledger.header.several:
         matrix_page.write(shown, folder)
         table.write(shown, folder / "matrix.csv")

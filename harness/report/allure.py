@@ -1,4 +1,4 @@
-"""Allure's results, written from the ledger with Allure's own library, and its report, if its generator is there.
+"""Allure's results, written from the ledger with Allure's own library.
 
 Epic, feature and story are the manual's chapter, section and requirement. Engine, version, CPU model and variant are
 parameters, so the same case on two engines is two rows with a history of its own.
@@ -7,9 +7,7 @@ parameters, so the same case on two engines is two rows with a history of its ow
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
-import subprocess
 import uuid
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from typing import Any
 from allure_commons.logger import AllureFileLogger
 from allure_commons.model2 import Attachment, Label, Parameter, Status, StatusDetails, TestResult
 
-from harness import paths
 from harness.ledger import Entry, Ledger, Verdict
 from harness.report.evidence import attachments
 from harness.spec import catalogue
@@ -30,12 +27,6 @@ _STATUS = {
     Verdict.ERROR: Status.BROKEN,
     Verdict.NOT_RUN: Status.BROKEN,
 }
-_CATEGORIES = [
-    {"name": "Expected failures: known deviations of the engine", "messageRegex": "expected-fail: .*"},
-    {"name": "Not run: a precondition was not reached", "messageRegex": "not-run: .*"},
-    {"name": "The requirement does not hold", "matchedStatuses": ["failed"]},
-    {"name": "The harness or the engine broke", "matchedStatuses": ["broken"]},
-]
 _NAMESPACE = uuid.UUID("8e4f2f3a-6f0e-4a2c-9a53-5b1f6c1f2f10")
 
 
@@ -56,7 +47,6 @@ def write_results(ledger: Ledger, folder: Path, run: Path) -> None:
         "machine": header.machine,
     }
     (folder / "environment.properties").write_text("".join(f"{k}={v}\n" for k, v in environment.items()))
-    (folder / "categories.json").write_text(json.dumps(_CATEGORIES, indent=1))
 
 
 def _result(entry: Entry, ledger: Ledger, folder: Path) -> TestResult:
@@ -116,37 +106,3 @@ def _description(entry: Entry) -> str:
     known = catalogue.load()
     stated = [f"* **{r}**: {known[r].statement}" for r in entry.requirements if r in known]
     return "\n".join([entry.claim, "", *stated, "", f"Source: `{entry.source}`"])
-
-
-def generator() -> Path | None:
-    """Allure's report generator (the npm package ``allure``), where ./svmconf has put it."""
-    tool = paths.TOOLS / "node_modules" / ".bin" / "allure"
-    return tool if tool.exists() and shutil.which("node") else None
-
-
-def generate(results: Path, report: Path, name: str, history: Path | None = None) -> str | None:
-    """Write the report, one HTML file, under the manual's chapters; what went wrong, or ``None``.
-
-    ``history`` is a file (JSON lines) that earlier runs left; this one is added to it.
-    """
-    tool = generator()
-    if tool is None:
-        return "Allure's generator is not here: it needs Node.js (apt-get install nodejs npm), then ./svmconf run again"
-    shutil.rmtree(report, ignore_errors=True)
-    if history:
-        history.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(
-        [
-            *(tool, "awesome", "--single-file", "--group-by", "epic,feature,story"),
-            *("--report-name", name, "--output", report),
-            *(("--history-path", history.resolve()) if history else ()),
-            results,
-        ],
-        cwd=report.parent,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode or not (report / "index.html").is_file():
-        return f"Allure's generator failed: {(done.stderr or done.stdout).strip().splitlines()[-1:] or done.returncode}"
-    return None

@@ -7,6 +7,7 @@ makes no difference.
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -64,10 +65,26 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A requirement on an engine. ``group`` is its place in :attr:`Row.groups`, ``None`` when nothing ran."""
+class Several:
+    """Entries that stand together, and what their evidence says of faults and layers."""
 
     judged: tuple[Judged, ...]
+
+    @property
+    def told(self) -> tuple[Told, ...]:
+        """Each fault that their boots asked for, and whether it was real or injected."""
+        return tuple(dict.fromkeys(told for one in self.judged for told in one.told))
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The layers that answered, where known."""
+        return tuple(dict.fromkeys(name for one in self.judged for name in one.answered))
+
+
+@dataclass(frozen=True)
+class Cell(Several):
+    """A requirement on an engine. ``group`` is its place in :attr:`Row.groups`, ``None`` when nothing ran."""
+
     group: int | None = None
     odd: bool = False
 
@@ -81,16 +98,6 @@ class Cell:
     def verdict(self) -> Verdict | None:
         """The worst verdict; a skip is news only where nothing else is."""
         return next((v for v in self.counts if v is not Verdict.SKIP), next(iter(self.counts), None))
-
-    @property
-    def told(self) -> tuple[Told, ...]:
-        """Each fault that its boots asked for, and whether it was real or injected."""
-        return tuple(dict.fromkeys(one for judged in self.judged for one in judged.told))
-
-    @property
-    def answered(self) -> tuple[str, ...]:
-        """The layers that answered, where known."""
-        return tuple(dict.fromkeys(name for judged in self.judged for name in judged.answered))
 
     @property
     def observed(self) -> Observed:
@@ -151,9 +158,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Matrix:
-    """The whole table. ``options`` are what ``svmconf run`` needs besides engine, CPU model and case to repeat one."""
+    """The whole table; ``manifest`` is how the run was told which hypervisor to test."""
 
     hypervisor: str
+    manifest: str
     defect: str
     started: str
     columns: tuple[Column, ...]
@@ -172,7 +180,7 @@ class Matrix:
     @property
     def options(self) -> str:
         """What ``svmconf run`` needs besides engine, CPU model and case, to repeat one."""
-        foreign = f" --hypervisor {self.hypervisor}.toml" if self.hypervisor != "svmconf" else ""
+        foreign = f" --hypervisor {shlex.quote(self.manifest)}" if self.hypervisor != "svmconf" else ""
         return foreign + (f" --defect {self.defect}" if self.defect else "")
 
     def command(self, entry: Entry) -> str:
@@ -198,6 +206,7 @@ def of(ledger: Ledger, uncovered: bool = False) -> Matrix:
             cells.setdefault(id, {}).setdefault(entry.engine, []).append(judged)
     return Matrix(
         hypervisor=header.hypervisor,
+        manifest=header.asked.hypervisor if header.asked else f"{header.hypervisor}.toml",
         defect=header.defect,
         started=header.started,
         columns=columns,

@@ -27,8 +27,8 @@ class Row:
 
     @property
     def requirements(self) -> list[str]:
-        """Ids of all requirements that it checks."""
-        return self.entries[0].requirements
+        """Ids of all requirements that it checks somewhere: an entry names those that apply to its processor."""
+        return list(dict.fromkeys(id for entry in self.entries for id in entry.requirements))
 
     @property
     def worst(self) -> Entry | None:

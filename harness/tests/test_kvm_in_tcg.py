@@ -137,6 +137,7 @@ def test_each_step_says_who_answered(kvm: KvmInTcg, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_what_kvm_leaves_to_the_processor_is_answered_below(kvm: KvmInTcg, ours: Manifest, tmp_path: Path) -> None:
     """L0's model ``max`` has virtual GIF, so that KVM need not see STGI and CLGI."""
     seen = kvm.observe(ours, Boot(guest="hello"), "max", tmp_path)
@@ -269,6 +270,7 @@ def strike_soon(kvm: KvmInTcg, times: int, blow: signal.Signals = signal.SIGKILL
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_an_l1_that_dies_is_replaced_and_the_job_done_again(kvm: KvmInTcg, boot: Booting) -> None:
     boot("exits")
     killer = strike_soon(kvm, 1)
@@ -279,6 +281,7 @@ def test_an_l1_that_dies_is_replaced_and_the_job_done_again(kvm: KvmInTcg, boot:
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_a_job_that_kills_every_l1_is_given_up(kvm: KvmInTcg, boot: Booting) -> None:
     boot("exits")  # else two threads ask for the first L1, and each gets its own
     killer = strike_soon(kvm, 2)
@@ -290,6 +293,7 @@ def test_a_job_that_kills_every_l1_is_given_up(kvm: KvmInTcg, boot: Booting) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_an_l1_that_hangs_is_replaced(kvm: KvmInTcg, boot: Booting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.machine.l1.host._GRACE", 1.0)
     boot("exits")
@@ -300,6 +304,7 @@ def test_an_l1_that_hangs_is_replaced(kvm: KvmInTcg, boot: Booting, monkeypatch:
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_an_l1_that_hangs_while_it_is_watched_is_no_hang_of_the_software(
     kvm: KvmInTcg, boot: Booting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ SVMCONF = [sys.executable, "-m", "harness.cli"]
 MISSING = "bochs-3.0"
 Done = tuple[subprocess.CompletedProcess[str], Path]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.engines]
 
 
 @pytest.fixture(scope="module")

@@ -225,6 +225,7 @@ def test_kills_its_worker(seen): os.kill(os.getpid(), signal.SIGKILL)
         "-n2",
     )
     assert result.verdicts() == {"a": Verdict.PASS, "kills_its_worker": Verdict.NOT_RUN}
+    assert result.ledger is not None and "-n2" in result.ledger.header.command  # not what the worker was called with
     assert result.status == 1
 
 

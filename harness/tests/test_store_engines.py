@@ -12,6 +12,8 @@ from harness.engines.store import programs, trial
 from harness.engines.store.process import run
 from harness.engines.store.recipes import recipes
 
+pytestmark = pytest.mark.engines
+
 PROGRAMS = [name for name, recipe in recipes().component.items() if recipes().family[recipe.family].program]
 PARTS = [name for name, recipe in recipes().component.items() if recipe.packages and name not in PROGRAMS]
 

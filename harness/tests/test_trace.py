@@ -22,7 +22,7 @@ from harness.observation import Observation
 from harness.trace import debugged, library, log
 from harness.trace.passage import Pairing, Passage
 from harness.trace.record import of_passage, of_tally
-from harness.trace.stream import Kind, events
+from harness.trace.stream import Event, Kind, events
 from harness.trace.tally import NO_EXIT, UNKNOWN, Spread, Tally, detail, reason
 
 VMCB, OTHER_VMCB = 0x5000, 0x6000
@@ -169,6 +169,13 @@ def test_the_last_vmrun_may_not_come_back(plugin: Plugin) -> None:
 def test_processors_do_not_mix(plugin: Plugin) -> None:
     plugin.vmrun(1, rax=VMCB).vmrun(100, cpu=1, rax=OTHER_VMCB).vmexit(105, cpu=1, rax=OTHER_VMCB).vmexit(4)
     assert {(one.cpu, one.guest) for one in plugin.passages()} == {(1, 4), (0, 2)}
+
+
+@pytest.mark.parametrize(("together", "total"), [(False, 17), (True, 9)])
+def test_processors_that_are_counted_together_are_counted_once(together: bool, total: int) -> None:
+    pairing = Pairing()
+    ends = [Event(Kind.END, cpu, 0.0, count, 0, {}, None, together) for cpu, count in ((0, 8), (1, 9))]
+    assert not list(pairing.passages(ends)) and sum(pairing.instructions.values()) == total
 
 
 def test_a_vmcb_that_was_not_known_at_vmrun_is_known_at_the_exit(plugin: Plugin) -> None:

@@ -51,6 +51,7 @@ def test_an_engine_without_plugins_is_named() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.engines
 def test_linux_kvm_is_counted_from_l0() -> None:
     """Its figures were measured before by other means: some 2,100 to 2,600 instructions for CPUID."""
     try:

@@ -28,11 +28,13 @@ from harness.machine.base import Point, Stop
 from harness.machine.image import Image
 from harness.machine.registers import EFER_SVME
 from harness.model import exits
-from harness.trace import library
+from harness.trace import library, steps
 from harness.trace.count import Counted, count, lacks
 from harness.trace.listen import listen
 from harness.trace.passage import Passage
 from harness.trace.tally import NO_EXIT, Spread, reason
+
+pytestmark = pytest.mark.engines
 
 _VMCB = SCRATCH
 _ROUNDS = 50
@@ -126,6 +128,7 @@ def test_a_vmcb_that_is_refused_runs_no_guest(counted: Counting, probe: Callable
 # Our hypervisor
 
 
+@pytest.mark.slow
 def test_the_counts_are_those_of_single_steps(engine: Qemu, ours: Manifest, tmp_path: Path) -> None:
     """Another witness: the debugger steps from a #VMEXIT to the next VMRUN, one instruction at a time."""
     vmrun = Image.load(ours.image).find(Insn.VMRUN.opcodes[0])[0]
@@ -153,6 +156,20 @@ def test_the_counts_are_those_of_single_steps(engine: Qemu, ours: Manifest, tmp_
         repeats = {rip for rip in rips if machine.ram.read(rip, 1) in (b"\xf2", b"\xf3")}
     began = [rip for rip, then in pairwise(rips) if rip != then or rip in repeats]
     assert len(began) > 50 and passages[0].host == len(began) + 1
+
+
+@pytest.mark.slow
+def test_functions_have_all_the_instructions(engine: Qemu, counted: Counting, ours: Manifest) -> None:
+    boot = Boot(guest="spin", count=3)
+    found = steps.functions(engine, ours, boot, "EPYC")
+    _, passages = counted(ours, boot)
+    total, host = found["VMMCALL"].total(), passages[1].host
+    assert host is not None and total <= host
+    if library.interface(engine.version) != 1:  # which counts every round of REP
+        assert total == host
+    assert all("+" not in name for name in found["VMMCALL"]) and "without a name" not in found["VMMCALL"]
+    (line,) = steps.lines(found)
+    assert line.startswith(f"VMMCALL {total:,}: ")
 
 
 def test_spin_has_an_exit_for_each_round(counted: Counting, ours: Manifest) -> None:

@@ -29,7 +29,7 @@ from harness.machine.xen.dom0 import Domain
 from harness.msr import VmCr
 from harness.observation import Observation
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.engines]
 NAME = "xen-4.17"
 Booting = Callable[..., Observation]
 

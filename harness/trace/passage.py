@@ -86,8 +86,8 @@ class _Processor:
 class Pairing:
     """Makes passages of events, and notes what else they tell.
 
-    ``instructions`` are those begun by each processor so far; ``attempts`` are VMRUNs that a guest tried, which are no
-    passages.
+    ``seconds`` are those since the first VMRUN. ``instructions`` are those begun by each processor so far, or by all in
+    one entry where they are counted together. ``attempts`` are VMRUNs that a guest tried, which are no passages.
     """
 
     def __init__(self) -> None:
@@ -102,14 +102,13 @@ class Pairing:
     def passages(self, events: Iterable[Event]) -> Iterator[Passage]:
         """The passages, each as soon as all of it is known, which is at the next VMRUN of its processor."""
         for event in events:
+            self.instructions[0 if event.together else event.cpu] = event.instructions
+            one = self._processors.setdefault(event.cpu, _Processor())
+            if event.kind is Kind.END:
+                continue
             self._began = event.seconds if self._began is None else self._began
             self.seconds = event.seconds - self._began
-            self.instructions[event.cpu] = event.instructions
-            one = self._processors.setdefault(event.cpu, _Processor())
-            if event.kind is Kind.VMRUN:
-                yield from self._vmrun(one, event)
-            elif event.kind is Kind.VMEXIT:
-                yield from self._vmexit(one, event)
+            yield from self._vmrun(one, event) if event.kind is Kind.VMRUN else self._vmexit(one, event)
         for one in self._processors.values():
             if one.ended:
                 yield one.ended

@@ -25,16 +25,17 @@ class Kind(IntEnum):
 
 
 _KINDS = {int(kind): kind for kind in Kind}
-_HAS_REGISTERS, _HAS_VMCB, _WHOLE = 1, 2, 4
+_HAS_REGISTERS, _HAS_VMCB, _WHOLE, _TOGETHER = 1, 2, 4, 8
 
 
 @dataclass(slots=True)
 class Event:
     """Just before an instruction: a VMRUN, or the one behind it, which a #VMEXIT leads to; or the end of all.
 
-    ``seconds`` are of a clock that starts anywhere; ``instructions`` are those that this processor began before.
-    ``behind`` is the linear address behind the VMRUN. ``registers`` (rax, rbx, rcx, rdx, efer, cs) are empty where the
-    engine does not show them. ``vmcb`` are the bytes at rAX: the host's holds the VMCB's address also after #VMEXIT.
+    ``seconds`` are of a clock that starts anywhere. ``instructions`` are those that this processor began before; with
+    ``together``, those of all processors. ``behind`` is the linear address behind the VMRUN. ``registers`` (rax, rbx,
+    rcx, rdx, efer, cs) are empty where the engine does not show them. ``vmcb`` are the bytes at rAX: the host's holds
+    the VMCB's address also after #VMEXIT.
     """
 
     kind: Kind
@@ -44,6 +45,7 @@ class Event:
     behind: int
     registers: dict[str, int]
     vmcb: bytes | None
+    together: bool = False
 
 
 def events(stream: BinaryIO) -> Iterator[Event]:
@@ -69,4 +71,4 @@ def events(stream: BinaryIO) -> Iterator[Event]:
                 _ONE_WORD.pack_into(page, 8 * number, value)
             vmcb = bytes(page)
         known = dict(zip(_NAMES, registers, strict=True)) if flags & _HAS_REGISTERS else {}
-        yield Event(_KINDS[kind], cpu, nanoseconds / 1e9, instructions, behind, known, vmcb)
+        yield Event(_KINDS[kind], cpu, nanoseconds / 1e9, instructions, behind, known, vmcb, bool(flags & _TOGETHER))

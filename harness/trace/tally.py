@@ -112,7 +112,7 @@ class Tally:
     """Passages by reason.
 
     :param rows: by reason, in order of their first appearance.
-    :param seconds: between the first VMRUN and the last event; 0 where time is not known.
+    :param seconds: between the first VMRUN and the last, or its #VMEXIT; 0 where time is not known.
     :param instructions: that all processors began, before the first VMRUN too; ``None`` where they are not counted.
     :param attempts: VMRUNs that a guest tried, which are none of the hypervisor's.
     :param kind: what passages are counted by: :func:`reason` or :func:`detail`.

@@ -21,5 +21,7 @@ fn main() {
     let asm = folder.join("asm");
     let world = assemble_with(&asm.join("world.asm"), Format::Elf64, &[&asm], gif_set.as_slice());
     let os_world = assemble(&asm.join("os_world.asm"), Format::Elf64, &[&asm]);
-    link_image(Image::default(), &[world, os_world]);
+    let runtime = folder.join("../runtime/asm");
+    let startup = assemble(&asm.join("startup.asm"), Format::Elf64, &[&asm, &runtime]);
+    link_image(Image::default(), &[world, os_world, startup]);
 }

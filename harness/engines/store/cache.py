@@ -21,10 +21,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from harness import paths
 from harness.engines.store.errors import EngineMissing, Stopped
 from harness.engines.store.stamp import NAME as STAMP
 from harness.engines.store.stamp import Kept, Stamp
@@ -35,8 +35,7 @@ _WAIT_SECONDS = 3600
 
 def folder() -> Path:
     """Where engines are kept: below ``SVMCONF_CACHE``, or else the user's cache folder."""
-    base = os.environ.get("SVMCONF_CACHE") or platformdirs.user_cache_dir("svmconf")
-    return Path(base).expanduser().absolute() / "engines"
+    return paths.cache() / "engines"
 
 
 @contextlib.contextmanager

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from harness.ledger import Entry, Verdict
-from harness.report.matrix import WORST_FIRST, Cell, Column, Judged, Matrix, Row, observed
-from harness.report.provenance import Told
+from harness.report.matrix import WORST_FIRST, Cell, Column, Judged, Matrix, Row, Several, observed
 from harness.report.site.exhibits import NOTHING_SEEN, Exhibit, Exhibits
 from harness.report.style import short_reason
 from harness.spec import expectations
@@ -21,10 +20,9 @@ _SETTINGS = 40  # settings that are named
 
 
 @dataclass(frozen=True)
-class Way:
+class Way(Several):
     """One way in which an engine answered: in how many settings, and the first of them to stand for all."""
 
-    judged: tuple[Judged, ...]
     command: str
 
     @property
@@ -58,16 +56,6 @@ class Way:
         names = list(filter(None, dict.fromkeys(one.entry.setting for one in self.judged)))
         more = f" and {len(names) - _SETTINGS} more" if len(names) > _SETTINGS else ""
         return ", ".join(names[:_SETTINGS]) + more
-
-    @property
-    def told(self) -> tuple[Told, ...]:
-        """Faults that were real or injected."""
-        return tuple(dict.fromkeys(told for one in self.judged for told in one.told))
-
-    @property
-    def answered(self) -> tuple[str, ...]:
-        """Layers that answered."""
-        return tuple(dict.fromkeys(name for one in self.judged for name in one.answered))
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@
  * faults, and one that a guest tries and that is intercepted, have no such end, unless a handler skips it; who reads the
  * events tells them apart.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
@@ -20,16 +21,18 @@
 #include <unistd.h>
 
 #include "abi.h"
+#include "interface.h"
 
 EXPORT int qemu_plugin_version = API;
 
-enum { PAGE = 4096, WORDS = PAGE / 8, CPUS = 64, DEPTH = 8, COPIES = 64, CODE = 15, REGISTERS_TOLD = 6 };
+enum { PAGE = 4096, WORDS = PAGE / 8, CPUS = 64, DEPTH = 8, COPIES = 64 };
 
 enum kind { VMRUN = 1, VMEXIT = 2, END = 3 };
 enum flag {
     HAS_REGISTERS = 1, /* `registers` holds something */
     HAS_VMCB = 2,      /* the page at rAX could be read; its words follow */
-    WHOLE = 4          /* ... all that are not 0, rather than those that changed since the last event about it */
+    WHOLE = 4,         /* ... all that are not 0, rather than those that changed since the last event about it */
+    TOGETHER = 8       /* `instructions` are those of all processors */
 };
 
 struct event {
@@ -37,7 +40,7 @@ struct event {
     uint16_t flags;
     uint32_t words;
     uint64_t nanoseconds;
-    uint64_t instructions; /* that this processor began before this one */
+    uint64_t instructions; /* that this processor began before this one (see TOGETHER) */
     uint64_t rip;
     uint64_t registers[REGISTERS_TOLD]; /* RAX, RBX, RCX, RDX, EFER, CS */
 };
@@ -65,93 +68,13 @@ static uint64_t ram_size;
 static int out = -1;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct place *places;            /* every one that was handed to a callback; never freed */
+static struct place *places; /* every one that was handed to a callback; never freed */
 static struct place *under_way[CPUS][DEPTH]; /* behind the VMRUNs that have not come back, the latest last */
 static unsigned depth[CPUS];
 static struct copy copies[COPIES];
 static unsigned next_copy;
 static unsigned cpus;
 static struct { struct event event; struct word words[WORDS]; } message;
-
-/* Instructions, and registers. What differs between versions of the interface ends here. */
-
-#if API >= 4
-static Counter counter;
-static struct handle *handles[REGISTERS_TOLD];
-
-static void count(struct instruction *instruction)
-{
-    qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(instruction, ADD, counter, 1);
-}
-
-static uint64_t counted(unsigned cpu)
-{
-    return qemu_plugin_u64_get(counter, cpu);
-}
-
-static void find_registers(void)
-{
-    static const char *const names[] = {"rax", "rbx", "rcx", "rdx", "efer", "cs"};
-    Array *all = qemu_plugin_get_registers();
-    const Description *known = (const Description *)all->data;
-
-    for (unsigned i = 0; i < all->length; i++)
-        for (unsigned n = 0; n < REGISTERS_TOLD; n++)
-            if (!strcmp(known[i].name, names[n]))
-                handles[n] = known[i].handle;
-}
-
-static bool read_register(unsigned cpu, unsigned number, Bytes *into)
-{
-    (void)cpu;
-    if (!handles[number])
-        return false;
-    qemu_plugin_read_register(handles[number], into);
-    return true;
-}
-
-static size_t code_of(const struct instruction *instruction, uint8_t *into)
-{
-    return qemu_plugin_insn_data(instruction, into, CODE);
-}
-#else
-static uint64_t counter; /* of all processors together: this interface has none for each */
-
-static void count(struct instruction *instruction)
-{
-    qemu_plugin_register_vcpu_insn_exec_inline(instruction, ADD, &counter, 1);
-}
-
-static uint64_t counted(unsigned cpu)
-{
-    (void)cpu;
-    return __atomic_load_n(&counter, __ATOMIC_RELAXED);
-}
-
-static void find_registers(void)
-{
-}
-
-/* What an instruction of the same block has just put into a register may be missing: it is not brought up to date. */
-static bool read_register(unsigned cpu, unsigned number, Bytes *into)
-{
-    static const int numbers[] = {0, 1, 2, 3, 32, 18}; /* as GDB counts them in QEMU's target description */
-
-    if (!qemu_get_cpu || !x86_cpu_gdb_read_register)
-        return false;
-    x86_cpu_gdb_read_register(qemu_get_cpu(cpu), into, numbers[number]);
-    return true;
-}
-
-static size_t code_of(const struct instruction *instruction, uint8_t *into)
-{
-    size_t size = qemu_plugin_insn_size(instruction);
-
-    size = size < CODE ? size : CODE;
-    memcpy(into, qemu_plugin_insn_data(instruction), size);
-    return size;
-}
-#endif
 
 static bool read_registers(unsigned cpu, uint64_t *into)
 {
@@ -175,10 +98,11 @@ static void send(const void *data, size_t size)
 {
     for (const char *at = data; out >= 0 && size;) {
         ssize_t written = write(out, at, size);
-        if (written <= 0)
-            out = -1; /* nobody listens any longer */
-        else
+
+        if (written >= 0)
             at += written, size -= written;
+        else if (errno != EINTR)
+            out = -1; /* nobody listens any longer */
     }
 }
 
@@ -220,6 +144,7 @@ static void tell(enum kind kind, unsigned cpu, uint64_t rip)
     message.event = (struct event){
         .kind = kind,
         .cpu = cpu,
+        .flags = COUNTED_TOGETHER ? TOGETHER : 0,
         .nanoseconds = now.tv_sec * 1000000000ull + now.tv_nsec,
         .instructions = counted(cpu),
         .rip = rip,
@@ -397,9 +322,7 @@ EXPORT int qemu_plugin_install(plugin_id id, const void *about, int argc, char *
         close(file);
         ram = map;
     }
-#if API >= 4
-    counter.board = qemu_plugin_scoreboard_new(sizeof(uint64_t));
-#endif
+    make_counter();
     qemu_plugin_register_vcpu_init_cb(id, on_processor NO_DATA);
     qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation NO_DATA);
     qemu_plugin_register_atexit_cb(id, on_end, NULL);

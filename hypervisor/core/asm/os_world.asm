@@ -10,7 +10,7 @@
 %include "world.inc"
 
 bits 64
-global leave_host, run_guest
+global leave_host, run_guest, stop_processor
 
 section .rodata progbits alloc noexec nowrite align=4
 host_mxcsr:     dd 1F80h                ; all SSE exceptions masked: what Rust expects
@@ -93,3 +93,10 @@ run_guest:
         shl     rdx, 32
         add     rax, rdx
         jmp     .back
+
+; IN        nothing
+; OUT       does not return: the processor takes the INIT that GIF = 0 held back, and waits for a start-up interrupt
+stop_processor:
+        stgi
+.stop:  hlt
+        jmp     .stop

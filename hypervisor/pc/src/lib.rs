@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod acpi;
+pub mod apic;
 pub mod bzimage;
 pub mod memory;
 pub mod mmio;

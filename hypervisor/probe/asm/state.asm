@@ -1,10 +1,10 @@
-; The registers that a program finds as they were after boot, and that no step's end brings back.
+; What a program finds as it was after boot, and no step's end brings back: registers, and no interrupt pending.
 ;
 ; Contract  System V calls, 64-bit, CPL 0. Only what differs is written: under a hypervisor a write may be intercepted.
 
 bits 64
 default rel
-global reset_registers
+global reset_registers, let_interrupts_in
 
 DR6_CLEAN               equ 0FFFF0FF0h
 
@@ -30,3 +30,13 @@ reset_registers:
         je      .done
         mov     dr6, rax
 .done:  ret
+
+; IN        nothing
+; OUT       every interrupt that was pending has been taken
+; CLOBBERS  nothing
+let_interrupts_in:
+        sti
+        nop                             ; the instruction after STI is shadowed
+        nop
+        cli
+        ret

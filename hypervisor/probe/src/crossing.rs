@@ -1,13 +1,11 @@
 //! The crossing into a step and back: what `asm/` loads before it and stores after it.
 
 use core::mem::{offset_of, size_of};
-use core::ptr;
 
-use probe_format::{Mode, NO_FAULT, REGISTERS, Step, StepHead, XMM_SIZE};
+use probe_format::{Mode, NO_FAULT, REGISTERS, RSP, Step, StepHead, XMM_SIZE};
 
 use crate::fixed::Fixed;
-use crate::pages;
-use crate::tables::{REAL_HEAD, RealHead, selectors};
+use crate::tables::{REAL_HEAD, RealHead, map_pae, selectors, stub64};
 
 /// `struc Crossing` of crossing.inc.
 #[repr(C)]
@@ -55,6 +53,7 @@ unsafe extern "sysv64" {
 
 const END_VECTOR: u64 = 0x81;
 const END_SIZE: u64 = 2;
+const NMI: u64 = 2;
 const GENERAL_PROTECTION: u64 = 13;
 
 const RFLAGS_ALWAYS: u64 = 1 << 1;
@@ -86,64 +85,89 @@ pub fn prepare() {
     unsafe { remember_host() }
 }
 
-/// Executes a step whose code is on its page.
-pub fn run(step: &Step<'_>) -> Left {
-    let low = matches!(step.mode, Mode::Real | Mode::Virtual8086);
-    let stack = if low { LOW_STACK_TOP } else { STACK.end() };
-    let start = pages::address(step.mode);
-    let has_base = low || matches!(step.mode, Mode::Compatibility16 | Mode::Protected16);
-    let registers = step.registers(stack);
-    let (cs, ss) = if low {
-        (LOW_SEGMENT, 0)
-    } else {
-        selectors(step.mode, step.cpl)
-    };
-    let rflags = step.rflags.unwrap_or(if step.mode == Mode::Virtual8086 {
-        RFLAGS_IOPL_3
-    } else {
-        0
-    });
-
+/// Executes a step whose code begins at `start`.
+pub fn run(step: &Step<'_>, start: u64) -> Left {
+    let given = step.registers(if is_low(step.mode) { LOW_STACK_TOP } else { STACK.end() });
     let crossing = &raw mut CROSSING;
     // SAFETY: `crossing` is only used here and, while `run_step` is called, by asm/; the tables are built, and asm/ comes
     // back with all that Rust stands on as it was. What the step itself does to memory is the program's responsibility.
     unsafe {
-        (*crossing).registers = registers;
-        (*crossing).rip = if has_base { 0 } else { start };
-        (*crossing).cs = cs;
-        (*crossing).ss = ss;
-        (*crossing).rflags = rflags | RFLAGS_ALWAYS | if step.mode == Mode::Virtual8086 { RFLAGS_VM } else { 0 };
-        (*crossing).time = step.time().into();
-        (*crossing).way = way(step.mode);
-        (*crossing).use_xmm = step.xmm.is_some().into();
-        if let Some(xmm) = step.xmm {
-            ptr::copy_nonoverlapping(xmm.as_ptr(), (&raw mut (*crossing).xmm).cast(), XMM_SIZE);
-        }
-        if step.mode == Mode::Real {
-            load_real(&*crossing, &mut *REAL_HEAD);
-        }
+        load(&mut *crossing, step, start, given);
         run_step();
         if step.mode == Mode::Real {
             store_real(&mut *crossing, &*REAL_HEAD);
         }
+        unwind_late_nmi(&mut *crossing);
+        judge(&*crossing, step, start, &given)
     }
-    // SAFETY: as above.
-    let left = unsafe { &*crossing };
+}
 
+/// Whether the code lies below 1 MiB and a segment is 16 times its selector.
+const fn is_low(mode: Mode) -> bool {
+    matches!(mode, Mode::Real | Mode::Virtual8086)
+}
+
+/// Says what `run_step` shall do.
+///
+/// # Safety
+/// No step may run.
+unsafe fn load(crossing: &mut Crossing, step: &Step<'_>, start: u64, registers: [u64; REGISTERS]) {
+    let is_virtual = step.mode == Mode::Virtual8086;
+    let has_base = is_low(step.mode) || matches!(step.mode, Mode::Compatibility16 | Mode::Protected16);
+    crossing.registers = registers;
+    crossing.rip = if has_base { 0 } else { start };
+    (crossing.cs, crossing.ss) = match step.mode {
+        Mode::Real | Mode::Virtual8086 => (LOW_SEGMENT, 0),
+        mode => selectors(mode, step.cpl),
+    };
+    let rflags = step.rflags.unwrap_or(if is_virtual { RFLAGS_IOPL_3 } else { 0 });
+    crossing.rflags = rflags | RFLAGS_ALWAYS | if is_virtual { RFLAGS_VM } else { 0 };
+    crossing.time = step.time().into();
+    crossing.way = way(step.mode);
+    crossing.use_xmm = step.xmm.is_some().into();
+    for (register, value) in crossing.xmm.iter_mut().zip(step.xmm.unwrap_or(&[]).chunks_exact(8)) {
+        *register = u64::from_le_bytes(value.try_into().expect("eight bytes"));
+    }
+    // SAFETY: the caller says that no step runs; nobody else uses this memory.
+    unsafe {
+        match step.mode {
+            Mode::Real => load_real(crossing, &mut *REAL_HEAD),
+            Mode::Pae32 => map_pae(),
+            _ => {}
+        }
+    }
+}
+
+/// An emulator may deliver an NMI that a step sends to itself only when it looks: after the INT that ends the step, on
+/// the first instruction of its handler. Then the handler's frame is what the step left.
+///
+/// # Safety
+/// The crossing must hold what `run_step` left.
+unsafe fn unwind_late_nmi(crossing: &mut Crossing) {
+    if crossing.vector == NMI && crossing.rip == stub64(END_VECTOR) {
+        // SAFETY: the handler was entered, so its frame is where RSP was.
+        let [rip, cs, rflags, rsp] = unsafe { *(crossing.registers[RSP] as *const [u64; 4]) };
+        crossing.rip = rip - END_SIZE;
+        (crossing.cs, crossing.rflags, crossing.registers[RSP]) = (cs, rflags, rsp);
+    }
+}
+
+/// What became of the step.
+fn judge(left: &Crossing, step: &Step<'_>, start: u64, given: &[u64; REGISTERS]) -> Left {
     // Where there are 32 bits, the upper halves and the upper registers are not the step's.
     let visible = |n: usize, value: u64| match step.mode {
         Mode::Long => value,
         _ if n < 8 => value & u64::from(u32::MAX),
-        _ => registers[n],
+        _ => given[n],
     };
-    let mut after = left.registers;
+    let mut registers = left.registers;
     let mut changed = 0;
-    for (n, value) in after.iter_mut().enumerate() {
+    for (n, value) in registers.iter_mut().enumerate() {
         *value = visible(n, *value);
-        changed |= u16::from(*value != visible(n, registers[n])) << n;
+        changed |= u16::from(*value != visible(n, given[n])) << n;
     }
     let rip = match step.mode {
-        _ if low => (linear(left.cs, left.rip)).wrapping_sub(start),
+        Mode::Real | Mode::Virtual8086 => linear(left.cs, left.rip).wrapping_sub(start),
         Mode::Compatibility16 | Mode::Protected16 => left.rip,
         _ => left.rip.wrapping_sub(start),
     };
@@ -161,7 +185,7 @@ pub fn run(step: &Step<'_>) -> Left {
             cr2: left.cr2,
             ..StepHead::default()
         },
-        registers: after,
+        registers,
         efer: left.efer,
         time: left.time,
     }

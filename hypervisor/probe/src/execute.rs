@@ -1,6 +1,8 @@
 //! Executes a batch: memory, steps, records.
 
-use probe_format::{Bad, Batch, Full, Program, Recorder, Region, Step};
+use core::slice;
+
+use probe_format::{Bad, Batch, Full, Program, Recorder, Region, Step, settle};
 use runtime::log;
 use runtime::msr::try_rdmsr;
 use svm::msr::VM_HSAVE_PA;
@@ -43,7 +45,7 @@ pub fn batch(batch: Batch<'_>) -> Result<u32, Bad> {
     crossing::prepare();
     tables::prepare();
     let after_boot = AfterBoot::read();
-    let mut pages = Pages::new();
+    let mut pages = Pages::new(batch.spread);
     let mut ended = 0;
     for one in batch.programs() {
         match program(batch, one?, &after_boot, &mut pages, &mut recorder) {
@@ -67,7 +69,7 @@ fn program(
     recorder: &mut Recorder,
 ) -> Result<(), Stop> {
     recorder.begin_program(program.index, program.tag)?;
-    after_boot.restore(program.reset, pages);
+    after_boot.restore(program.reset);
     for region in batch.shared().chain(program.regions()) {
         fill(region?);
     }
@@ -80,9 +82,9 @@ fn program(
 }
 
 fn step(step: &Step<'_>, pages: &mut Pages, watched: &mut Watched<'_>, recorder: &mut Recorder) -> Result<(), Full> {
-    pages.place(step.mode, step.code);
+    let start = pages.place(step.mode, step.code);
     recorder.begin_step();
-    let left = crossing::run(step);
+    let left = crossing::run(step, start);
     recorder.end_step(left.head, &left.registers)?;
     if step.state() {
         recorder.state(left.efer, try_rdmsr(VM_HSAVE_PA).unwrap_or(0))?;
@@ -101,11 +103,9 @@ fn step(step: &Step<'_>, pages: &mut Pages, watched: &mut Watched<'_>, recorder:
 }
 
 fn fill(region: Region<'_>) {
-    let (at, length) = (region.address as *mut u8, region.bytes.len());
-    // SAFETY: a region lies in the scratch memory, which is identity-mapped RAM that nothing else uses, and has at least
-    // as many bytes as it is filled with.
-    unsafe {
-        at.copy_from_nonoverlapping(region.bytes.as_ptr(), length);
-        at.add(length).write_bytes(0, region.size as usize - length);
-    }
+    // SAFETY: a region lies in the scratch memory, which is identity-mapped RAM that nothing else uses; no step runs.
+    settle(
+        unsafe { slice::from_raw_parts_mut(region.address as *mut u8, region.size as usize) },
+        region.bytes,
+    );
 }

@@ -9,6 +9,7 @@
 mod crossing;
 mod execute;
 mod fixed;
+mod interrupts;
 mod pages;
 mod sections;
 mod state;

@@ -3,7 +3,7 @@
 use runtime::msr::{try_rdmsr, try_wrmsr};
 use svm::msr::{self, EFER, VM_HSAVE_PA};
 
-use crate::pages::Pages;
+use crate::interrupts::Interrupts;
 
 unsafe extern "sysv64" {
     fn reset_registers();
@@ -28,6 +28,7 @@ const REGISTERS: [u32; 11] = [
 pub struct AfterBoot {
     efer: u64,
     registers: [Option<u64>; REGISTERS.len()],
+    interrupts: Interrupts,
 }
 
 impl AfterBoot {
@@ -36,11 +37,12 @@ impl AfterBoot {
         Self {
             efer: try_rdmsr(EFER).unwrap_or(0),
             registers: REGISTERS.map(|register| try_rdmsr(register).ok()),
+            interrupts: Interrupts::read(),
         }
     }
 
     /// Brings it back: EFER and the debug registers always, the rest with `reset`.
-    pub fn restore(&self, reset: bool, _pages: &mut Pages) {
+    pub fn restore(&self, reset: bool) {
         // SAFETY: it writes CR2 and debug registers, which nothing here stands on.
         unsafe { reset_registers() }
         if reset {
@@ -49,6 +51,7 @@ impl AfterBoot {
                     put_back(register, value);
                 }
             }
+            self.interrupts.restore();
         }
         put_back(EFER, self.efer);
     }

@@ -55,6 +55,11 @@ pub fn selectors(mode: Mode, cpl: u8) -> (u64, u64) {
     (code[level] << 3 | rpl, DATA[level] << 3 | rpl)
 }
 
+/// Where the handler of a vector begins in long mode.
+pub fn stub64(vector: u64) -> u64 {
+    (&raw const stubs64) as u64 + vector * STUB_SIZE
+}
+
 /// 12.2.4 and 12.2.5: the two formats have the size and the I/O map's place in common.
 #[repr(C, packed)]
 struct Task {
@@ -158,7 +163,6 @@ pub fn prepare() {
     unsafe {
         let tables = &mut *TABLES.get();
         build(tables);
-        map_pae();
         core::ptr::copy_nonoverlapping(REAL_CODE.as_ptr(), REAL_BASE as *mut u8, REAL_CODE.len());
         let gdt = (&raw const tables.gdt) as u32;
         (*REAL_HEAD).gdtr = [(SLOTS * 8 - 1) as u16, gdt as u16, (gdt >> 16) as u16, 0];
@@ -168,7 +172,7 @@ pub fn prepare() {
 
 fn build(tables: &mut Tables) {
     let gdt = &mut tables.gdt;
-    let step_code = crate::pages::address(Mode::Long);
+    let step_code = crate::pages::first();
     for level in 0..4 {
         let dpl = (level as u64) << DPL;
         gdt[DATA[level] as usize] = FLAT_DATA | dpl;
@@ -193,9 +197,9 @@ fn build(tables: &mut Tables) {
         // No IST, so that at CPL 0 a step may load any TSS and still end; but #DF uses one, as its usual cause here is
         // a stack that cannot be pushed on.
         let ist = u64::from(vector == DOUBLE_FAULT);
-        let stub = |stubs: *const u8| stubs as u64 + vector as u64 * STUB_SIZE;
-        tables.idt64[vector] = [gate(stub(&raw const stubs64), KERNEL_CODE, dpl) | ist << 32, 0];
-        tables.idt32[vector] = gate(stub(&raw const stubs32), KERNEL_CODE32, dpl);
+        let stub32 = (&raw const stubs32) as u64 + vector as u64 * STUB_SIZE;
+        tables.idt64[vector] = [gate(stub64(vector as u64), KERNEL_CODE, dpl) | ist << 32, 0];
+        tables.idt32[vector] = gate(stub32, KERNEL_CODE32, dpl);
     }
 
     // SAFETY: as in `prepare`.
@@ -219,11 +223,16 @@ fn pointer<T>(table: &T) -> Pointer {
     }
 }
 
-/// The page directories of long mode's tables serve PAE paging, too: a PDPTE has no rights there.
-unsafe fn map_pae() {
+/// Maps the first 4 GiB for PAE paging. To be called before each step that uses it: QEMU's walk sets accessed bits in
+/// PDPTEs, where they are reserved, and KVM in it refuses them at the next load.
+///
+/// # Safety
+/// No step may run, and the state between steps must be known.
+pub unsafe fn map_pae() {
+    // The page directories are those of long mode: they have the same form, and a PDPTE has no rights.
     const PRESENT: u64 = 1;
     const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-    // SAFETY: these are the boot tables, linear is physical, and 4 GiB are mapped.
+    // SAFETY: `host_cr3` names the boot tables, linear is physical, and 4 GiB are mapped.
     unsafe {
         let pml4 = (host_cr3 & ADDRESS) as *const u64;
         let pdpt = (pml4.read() & ADDRESS) as *const u64;

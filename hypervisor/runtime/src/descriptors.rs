@@ -129,18 +129,39 @@ pub(crate) fn initialise() {
         *gate = Gate::new(address, ist, dpl);
     }
 
+    // SAFETY: the tables are static and complete, and the TSS was appended above.
+    unsafe {
+        load();
+        load_tss(TSS);
+    }
+}
+
+/// Loads the same tables on a further processor, but no TSS, which is the first processor's: [`keep_stack`] must have
+/// been called for every vector that may come.
+///
+/// # Safety
+/// The first processor has come as far as the image's main function.
+pub unsafe fn join() {
+    // SAFETY: the caller says that the tables are complete.
+    unsafe { load() }
+}
+
+/// # Safety
+/// The tables are complete.
+unsafe fn load() {
+    // SAFETY: nobody changes the tables after `initialise` but `keep_stack`, which does not move them.
+    let (gdt, idt) = unsafe { (&*GDT.0.get(), &*IDT.0.get()) };
     let idtr = DescriptorTablePointer {
         limit: (size_of_val(idt) - 1) as u16,
         base: VirtAddr::from_ptr(idt),
     };
-    // SAFETY: the tables are static and complete, and the selectors name the descriptors appended above.
+    // SAFETY: the tables are static, and the selectors name descriptors of theirs.
     unsafe {
         gdt.load_unsafe();
         CS::set_reg(KERNEL_CODE);
         SS::set_reg(KERNEL_DATA);
         DS::set_reg(KERNEL_DATA);
         ES::set_reg(KERNEL_DATA);
-        load_tss(TSS);
         lidt(&idtr);
     }
 }

@@ -34,7 +34,7 @@ pub mod msr;
 #[cfg(not(test))]
 mod panic;
 #[cfg(not(test))]
-mod pic;
+pub mod pic;
 
 pub use outcome::Outcome;
 pub use record::Record;

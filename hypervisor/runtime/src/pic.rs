@@ -18,7 +18,8 @@ const SLAVE_IDENTITY: u8 = 2;
 const MODE_8086: u8 = 1;
 const MASK_ALL: u8 = 0xFF;
 
-pub(crate) fn initialise() {
+/// Initialises both, with every line masked and nothing in service.
+pub fn initialise() {
     for (port, value) in [
         (MASTER_COMMAND, INITIALISE_WITH_ICW4),
         (SLAVE_COMMAND, INITIALISE_WITH_ICW4),

@@ -4,6 +4,8 @@ use bitflags::bitflags;
 
 /// TSC: the time-stamp counter; a guest reads it with VMCB 050h added.
 pub const TSC: u32 = 0x10;
+/// APIC_BASE: where the local APIC is, and whether (16.3.1).
+pub const APIC_BASE: u32 = 0x1b;
 /// SYSENTER_CS: code selector of SYSENTER.
 pub const SYSENTER_CS: u32 = 0x174;
 /// SYSENTER_ESP: stack of SYSENTER.

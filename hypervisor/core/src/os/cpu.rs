@@ -12,6 +12,7 @@ use svm::vmcb::Vmcb;
 use svm::walk::{self, Access};
 
 use super::machine::Machine;
+use super::processors;
 use crate::exits::Next;
 use crate::vcpu::Vcpu;
 use crate::world::Registers;
@@ -22,6 +23,10 @@ pub struct Cpu<'m> {
     pub vcpu: Vcpu,
     /// The machine.
     pub machine: &'m Machine,
+    /// Its physical APIC id.
+    pub id: u32,
+    /// It executes HLT without an exit at the moment.
+    pub halted: bool,
     decoder: Decoder,
 }
 
@@ -40,12 +45,31 @@ impl DerefMut for Cpu<'_> {
 }
 
 impl<'m> Cpu<'m> {
-    /// The VMCB is built.
-    pub fn new(vmcb: &'static mut Vmcb, features: SvmFeatures, machine: &'m Machine) -> Self {
+    /// The first: its kernel is entered with the parameters' address in RSI, which is where its stack ends.
+    pub fn first(vmcb: &'static mut Vmcb, features: SvmFeatures, machine: &'m Machine) -> Self {
         let registers = Registers {
-            rsi: vmcb.save.rsp, // setup.rs left the parameters' address there
+            rsi: vmcb.save.rsp,
             ..Registers::default()
         };
+        Self::new(vmcb, registers, features, machine, processors::current())
+    }
+
+    /// A further one after its start-up interrupt: RDX tells what it is (APM vol. 2, 14.1.3).
+    pub fn started(vmcb: &'static mut Vmcb, machine: &'m Machine, id: u32, signature: u32) -> Self {
+        let registers = Registers {
+            rdx: signature.into(),
+            ..Registers::default()
+        };
+        Self::new(vmcb, registers, processors::features(), machine, id)
+    }
+
+    fn new(
+        vmcb: &'static mut Vmcb,
+        registers: Registers,
+        features: SvmFeatures,
+        machine: &'m Machine,
+        id: u32,
+    ) -> Self {
         Self {
             vcpu: Vcpu {
                 vmcb,
@@ -53,6 +77,8 @@ impl<'m> Cpu<'m> {
                 features,
             },
             machine,
+            id,
+            halted: false,
             decoder: Decoder::default(),
         }
     }

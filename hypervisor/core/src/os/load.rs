@@ -6,17 +6,29 @@ use pc::memory::{Area, MemoryMap, Span, Wanted, highest_place, lowest_place};
 use runtime::handover::{Handover, MAX_MODULE_CMDLINE, Module};
 use svm::addr::{HostPhys, PAGE_SIZE, page_ceil, page_floor};
 
+use super::processors;
+use crate::defect;
 use crate::memory::image;
 
 /// What the boot code maps: physical addresses up to here are linear addresses.
 const MAPPED: u64 = 4 << 30;
 /// What the hypervisor keeps for nested tables.
-const POOL_SIZE: u64 = 1 << 20;
+const TABLES_SIZE: u64 = 1 << 20;
+/// And with the room for further processors.
+const POOL_SIZE: u64 = TABLES_SIZE + processors::MAX as u64 * processors::ROOM;
+/// How many spans the hypervisor keeps.
+pub const KEPT: usize = 3;
 /// Parameters, command line, and the page of `Extras`.
 const LOW_PAGES: u64 = 3;
 const CONVENTIONAL: Span = Span {
     start: PAGE_SIZE,
     end: 0xA_0000,
+};
+/// Below where operating systems look for firmware's tables, which begin at 512 KiB at the earliest, whatever the memory
+/// map says; above the first 64 KiB, which Linux watches for a firmware that writes there.
+const UNSEARCHED: Span = Span {
+    start: 0x1_0000,
+    end: 0x8_0000,
 };
 const ABOVE_1_MIB: Span = Span {
     start: 0x10_0000,
@@ -52,10 +64,9 @@ pub struct Plan<'a> {
     code: Span,
     low: Span,
     memory: MemoryMap,
-    /// What the hypervisor keeps: its image, and the pool for nested tables; in the order of addresses.
-    pub hidden: [Span; 2],
-    /// The one of the two that is the pool.
-    pub pool: Span,
+    /// What the hypervisor keeps, in the order of addresses: a page below 1 MiB, where further processors start; its
+    /// image; and the pool.
+    pub hidden: [Span; KEPT],
 }
 
 impl<'a> Plan<'a> {
@@ -117,6 +128,17 @@ impl<'a> Plan<'a> {
                 },
             },
         );
+        let startup = highest_place(
+            areas,
+            taken.sorted(),
+            Wanted {
+                size: PAGE_SIZE,
+                align: PAGE_SIZE,
+                within: UNSEARCHED,
+            },
+        );
+        let startup = startup.ok_or("there is no memory left below 640 KiB")?;
+        taken.add(startup);
         let low = lowest_place(
             areas,
             taken.sorted(),
@@ -126,8 +148,9 @@ impl<'a> Plan<'a> {
                 within: CONVENTIONAL,
             },
         );
-        let hidden = [image(), pool];
-        let memory = MemoryMap::without(areas.iter().copied(), &hidden).map_err(|_| "the memory map is too long")?;
+        let hidden = [startup, image(), pool];
+        let kept: &[Span] = if defect::MEMORY_OFFERED { &[] } else { &hidden };
+        let memory = MemoryMap::without(areas.iter().copied(), kept).map_err(|_| "the memory map is too long")?;
         Ok(Self {
             kernel,
             cmdline,
@@ -137,7 +160,6 @@ impl<'a> Plan<'a> {
             low: low.ok_or("there is no memory left below 640 KiB")?,
             memory,
             hidden,
-            pool,
         })
     }
 
@@ -187,16 +209,29 @@ impl<'a> Plan<'a> {
         self.rsdp
     }
 
-    /// Where the pool begins.
-    pub fn pool_base(&self) -> HostPhys {
-        HostPhys(self.pool.start)
+    /// Where further processors start.
+    pub fn startup_page(&self) -> HostPhys {
+        let [startup, _, _] = self.hidden;
+        HostPhys(startup.start)
+    }
+
+    /// Where the nested tables' pages are, and how many.
+    pub fn tables(&self) -> (HostPhys, u64) {
+        let [_, _, pool] = self.hidden;
+        (HostPhys(pool.start), TABLES_SIZE / PAGE_SIZE)
+    }
+
+    /// Where the room for further processors begins.
+    pub fn room(&self) -> HostPhys {
+        let [_, _, pool] = self.hidden;
+        HostPhys(pool.start + TABLES_SIZE)
     }
 }
 
 /// Memory that is in use, in the order of addresses.
 #[derive(Default)]
 struct Taken {
-    spans: [Span; 4],
+    spans: [Span; 5],
     count: usize,
 }
 

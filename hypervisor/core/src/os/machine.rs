@@ -12,7 +12,7 @@ use svm::checks::Host;
 use svm::npt::{EntryFlags, Levels, PageSize, Tables};
 use svm::regs::{Cr0, Cr4};
 
-use super::load::Plan;
+use super::load::{KEPT, Plan};
 use crate::defect;
 use crate::memory::TablePool;
 
@@ -26,8 +26,16 @@ const HUGE_PAGES: u32 = 1 << 26;
 /// What all virtual processors share.
 pub struct Machine {
     /// Where the guest has no memory, in the order of addresses.
-    hidden: [Span; 2],
+    hidden: [Span; KEPT],
+    /// Where further processors start.
+    pub startup_page: HostPhys,
+    /// Their memory.
+    pub room: HostPhys,
     tables: Tables<TablePool>,
+    /// The I/O permission map of all processors.
+    pub iopm: HostPhys,
+    /// The MSR permission map of all processors.
+    pub msrpm: HostPhys,
     /// The page of the local APIC's registers.
     pub apic: GuestPhys,
     /// How the guest switches the machine off.
@@ -41,9 +49,10 @@ impl Machine {
     ///
     /// # Safety
     /// The plan's pool is RAM that nobody else uses.
-    pub unsafe fn new(plan: &Plan) -> Self {
+    pub unsafe fn new(plan: &Plan, iopm: HostPhys, msrpm: HostPhys) -> Self {
+        let (base, pages) = plan.tables();
         // SAFETY: the caller answers for the pool.
-        let pool = unsafe { TablePool::at(plan.pool_base(), (plan.pool.end - plan.pool.start) / PAGE_SIZE) };
+        let pool = unsafe { TablePool::at(base, pages) };
         let apic = local_apic();
         // SAFETY: reads RAM and ROM below 4 GiB, which the boot code maps; nobody runs who could change them.
         let byte = |address: u64| (address < MAPPED).then(|| unsafe { (address as *const u8).read_volatile() });
@@ -54,6 +63,10 @@ impl Machine {
         }
         Self {
             hidden: plan.hidden,
+            startup_page: plan.startup_page(),
+            room: plan.room(),
+            iopm,
+            msrpm,
             tables: nested(pool, &plan.hidden, apic),
             apic,
             power,
@@ -98,7 +111,7 @@ impl Machine {
 }
 
 /// Everything is where it is, but what is hidden is nowhere; and who writes the APIC's registers is asked what.
-fn nested(pool: TablePool, hidden: &[Span; 2], apic: GuestPhys) -> Tables<TablePool> {
+fn nested(pool: TablePool, hidden: &[Span; KEPT], apic: GuestPhys) -> Tables<TablePool> {
     // A guest's accesses are user accesses at the nested level (15.25.5). Accessed and dirty from the start: nobody asks,
     // and the processor need not write them.
     let read_only = EntryFlags::USER | EntryFlags::ACCESSED | EntryFlags::DIRTY;
@@ -111,11 +124,12 @@ fn nested(pool: TablePool, hidden: &[Span; 2], apic: GuestPhys) -> Tables<TableP
     };
     let mut tables = Tables::new(pool, Levels::Four).expect("the pool is fresh");
     let hidden = if defect::HYPERVISOR_MAPPED {
-        &[Span::default(); 2]
+        &[Span::default(); KEPT]
     } else {
         hidden
     };
-    let mut holes = [hidden[0], hidden[1], Span::sized(apic.0, PAGE_SIZE)];
+    let [startup, image, pool] = *hidden;
+    let mut holes = [startup, image, pool, Span::sized(apic.0, PAGE_SIZE)];
     holes.sort_unstable_by_key(|hole| hole.start);
     for span in remains(Span { start: 0, end }, &holes) {
         tables

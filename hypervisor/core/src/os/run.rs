@@ -6,8 +6,9 @@ use svm::vmcb::{EventInjection, TlbControl};
 
 use super::cpu::Cpu;
 use super::exits::{cpuid, event, halt, msr, nested, port};
+use super::processors;
 use crate::exits::{INVALID_OPCODE, Next};
-use crate::{refused, report, world};
+use crate::{defect, refused, report, world};
 
 /// Runs the guest to its end.
 pub fn run(cpu: &mut Cpu) -> Outcome {
@@ -25,8 +26,12 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
         // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
         cpu.vmcb.control.tlb_control = TlbControl::NONE;
         cpu.vmcb.control.event_injection = EventInjection::NONE;
-        if cpu.vmcb.control.exit_code != ExitCode::HLT {
-            halt::watch(cpu);
+        if defect::MAP_CHANGED {
+            // SAFETY: the map is ours; linear is physical.
+            unsafe { (cpu.vmcb.control.iopm_base_pa.0 as *mut u8).write_volatile(0xFF) };
+        }
+        if cpu.halted {
+            halt::woken(cpu);
         }
         match dispatch(cpu) {
             Next::Resume => cpu.resume_delivery(),
@@ -49,6 +54,8 @@ fn dispatch(cpu: &mut Cpu) -> Next {
         ExitCode::VMMCALL => event::hypercall(cpu),
         ExitCode::EXCP_GP => event::general_protection(cpu),
         ExitCode::SHUTDOWN => Next::SHUTDOWN,
+        // Another processor of the guest's wants this one to stop.
+        ExitCode::INIT => processors::wait_for_startup(),
         // Caches may be invalidated only with the host's data written back, which the guest cannot tell from nothing.
         ExitCode::INVD => cpu.retire(),
         ExitCode::VMRUN

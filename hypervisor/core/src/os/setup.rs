@@ -9,25 +9,36 @@ use svm::vmcb::{Attributes, DescriptorTable, NestedControl, Segment, TlbControl,
 
 use super::load::Entry;
 use super::machine::Machine;
-use crate::memory::{Pages, host_address};
+use crate::defect;
+use crate::memory::Pages;
 
 const ASID: Asid = Asid(1);
 /// The PAT after reset (APM vol. 2, 7.8.2).
 const RESET_PAT: u64 = 0x0007_0406_0007_0406;
 
-/// Fills in the VMCB, which is all 0, and the maps.
+/// Fills in the first processor's VMCB, which is all 0, and the maps.
 pub fn build(pages: &mut Pages, machine: &Machine, entry: Entry) {
     ports(pages, machine);
     registers(pages);
-    let vmcb = &mut *pages.vmcb;
-    vmcb.control.iopm_base_pa = host_address(pages.iopm);
-    vmcb.control.msrpm_base_pa = host_address(pages.msrpm);
+    control(pages.vmcb, machine);
+    protected_mode(pages.vmcb, entry);
+}
+
+/// Fills in the VMCB, which is all 0, of a further processor that got a start-up interrupt.
+pub fn started(vmcb: &mut Vmcb, machine: &Machine, vector: u8) {
+    control(vmcb, machine);
+    real_mode(vmcb, vector);
+}
+
+/// Each processor has a TLB of its own, so all can have the same identifier.
+fn control(vmcb: &mut Vmcb, machine: &Machine) {
+    vmcb.control.iopm_base_pa = machine.iopm;
+    vmcb.control.msrpm_base_pa = machine.msrpm;
     intercepts(vmcb);
     vmcb.control.guest_asid = ASID;
     vmcb.control.tlb_control = TlbControl::ALL;
     vmcb.control.nested = NestedControl::NP_ENABLE;
     vmcb.control.n_cr3 = machine.nested_root();
-    protected_mode(vmcb, entry);
 }
 
 /// All open but those of the policy.
@@ -47,7 +58,7 @@ fn registers(pages: &mut Pages) {
     for rule in msr::RULES {
         for register in rule.first..=rule.last {
             for (access, what) in [(MsrAccess::Read, rule.read), (MsrAccess::Write, rule.write)] {
-                if what == msr::Access::Pass {
+                if what == msr::Access::Pass && !(defect::MSR_REFUSED && register == msr::MTRR_CAP) {
                     // A register that the map does not cover exits, and is passed through by hand.
                     let _ = pages.msrpm.set(register, access, false);
                 }
@@ -87,14 +98,42 @@ fn intercepts(vmcb: &mut Vmcb) {
 fn protected_mode(vmcb: &mut Vmcb, entry: Entry) {
     const CODE: u16 = 0x10;
     const DATA: u16 = 0x18;
-    const RESET_DR6: u64 = 0xFFFF_0FF0;
-    const RESET_DR7: u64 = 0x400;
     let flat = |selector, attributes| Segment {
         selector,
         attributes,
         limit: u32::MAX,
         base: 0,
     };
+    after_reset(vmcb);
+    let save = &mut vmcb.save;
+    save.cs = flat(CODE, Attributes::CODE_32);
+    for segment in [&mut save.ss, &mut save.ds, &mut save.es, &mut save.fs, &mut save.gs] {
+        *segment = flat(DATA, Attributes::DATA_32);
+    }
+    save.gdtr = DescriptorTable::new(entry.gdt, entry.gdt_limit);
+    save.cr0 = Cr0::PE | Cr0::ET;
+    save.rip = entry.code;
+    save.rsp = entry.parameters;
+}
+
+/// After INIT and a start-up interrupt: real mode, at the first byte of the page that the vector names (16.5).
+fn real_mode(vmcb: &mut Vmcb, vector: u8) {
+    const REAL_MODE_IDT_LIMIT: u16 = 0x3FF;
+    after_reset(vmcb);
+    let save = &mut vmcb.save;
+    save.cs = Segment::real_mode_code(u16::from(vector) << 8);
+    for segment in [&mut save.ss, &mut save.ds, &mut save.es, &mut save.fs, &mut save.gs] {
+        *segment = Segment::real_mode_data(0);
+    }
+    save.gdtr = DescriptorTable::new(0, 0xFFFF);
+    save.idtr = DescriptorTable::new(0, REAL_MODE_IDT_LIMIT);
+    save.cr0 = Cr0::ET | Cr0::CD | Cr0::NW;
+}
+
+/// What reset leaves in registers that no mode is about (14.1.3).
+fn after_reset(vmcb: &mut Vmcb) {
+    const DR6: u64 = 0xFFFF_0FF0;
+    const DR7: u64 = 0x400;
     let system = |attributes| Segment {
         selector: 0,
         attributes,
@@ -102,20 +141,12 @@ fn protected_mode(vmcb: &mut Vmcb, entry: Entry) {
         base: 0,
     };
     let save = &mut vmcb.save;
-    save.cs = flat(CODE, Attributes::CODE_32);
-    for segment in [&mut save.ss, &mut save.ds, &mut save.es, &mut save.fs, &mut save.gs] {
-        *segment = flat(DATA, Attributes::DATA_32);
-    }
-    save.gdtr = DescriptorTable::new(entry.gdt, entry.gdt_limit);
     save.ldtr = system(Attributes::LDT);
     save.tr = system(Attributes::TSS_BUSY);
-    save.cr0 = Cr0::PE | Cr0::ET;
     // VMRUN demands SVME in the guest's EFER, too (15.5.1); the guest never sees it.
     save.efer = Efer::SVME;
-    save.dr6 = RESET_DR6;
-    save.dr7 = RESET_DR7;
+    save.dr6 = DR6;
+    save.dr7 = DR7;
     save.rflags = Rflags::ONE;
-    save.rip = entry.code;
-    save.rsp = entry.parameters;
     save.g_pat = RESET_PAT;
 }

@@ -10,6 +10,7 @@ pub const MAX_SIZE: usize = 10 << 20;
 
 const MAGIC: &[u8; 4] = b"SVMP";
 const VERSION: u16 = 2;
+const SPREAD: u32 = 1 << 0;
 
 /// What the image holds until the harness gives it something to do: a batch without programs.
 pub const EMPTY: [u8; HEADER_SIZE] = {
@@ -27,6 +28,8 @@ pub const EMPTY: [u8; HEADER_SIZE] = {
 pub struct Batch<'a> {
     /// How much of the results may be used, in bytes; 0 for all.
     pub results_limit: u32,
+    /// Step code need not be at one address.
+    pub spread: bool,
     bytes: &'a [u8],
     first: u32,
     count: u32,
@@ -47,7 +50,8 @@ impl<'a> Batch<'a> {
         if u16_at(header, 4) != VERSION {
             return Err(Why::Version(u16_at(header, 4)).into());
         }
-        let unknown = u32::from(u16_at(header, 6)) | u32_at(header, 36);
+        let flags = u32::from(u16_at(header, 6));
+        let unknown = flags & !SPREAD | u32_at(header, 36);
         if unknown != 0 {
             return Err(Why::Unknown(unknown).into());
         }
@@ -64,6 +68,7 @@ impl<'a> Batch<'a> {
         let from = |at: u32| bytes.get(at as usize..).filter(|_| at % 8 == 0).ok_or(Why::Length(at));
         let batch = Self {
             results_limit: u32_at(header, 32),
+            spread: flags & SPREAD != 0,
             bytes,
             first,
             count,

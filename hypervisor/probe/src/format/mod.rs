@@ -11,6 +11,7 @@ mod memory;
 mod program;
 mod recorder;
 mod results;
+mod settle;
 mod step;
 
 pub use bad::{Bad, Why};
@@ -20,6 +21,7 @@ pub use memory::{HIGH_SCRATCH, LOW_SCRATCH, MAX_WATCHED, RAM_SIZE, Region, Watch
 pub use program::Program;
 pub use recorder::{Full, Recorder};
 pub use results::{NO_FAULT, StepHead};
+pub use settle::settle;
 pub use step::{MAX_CODE, Mode, REGISTERS, RSP, Step, XMM_SIZE};
 
 #[cfg(test)]

@@ -1,22 +1,27 @@
-//! HLT: with interrupts on the guest's processor waits by itself, else it waits for ever.
+//! HLT: the guest's processor waits by itself; when the last one waits for what cannot come, the guest has ended.
 
 use svm::intercepts::Misc1;
 use svm::regs::Rflags;
 
 use crate::exits::Next;
 use crate::os::cpu::Cpu;
+use crate::os::processors;
 
-/// Lets the guest wait for its interrupt, or ends it. HLT is executed again, this time without an exit; the next exit for
-/// another reason switches the intercept on again ([`watch`]).
+/// Lets the guest wait, or ends it. HLT is executed again, this time without an exit; the next exit for another reason
+/// switches the intercept on again ([`woken`]).
 pub fn handle(cpu: &mut Cpu) -> Next {
-    if !cpu.vmcb.save.rflags.contains(Rflags::IF) {
+    let waits_for_ever = !cpu.vmcb.save.rflags.contains(Rflags::IF);
+    if waits_for_ever && processors::sleep(cpu.id) {
         return Next::HALTED;
     }
+    cpu.halted = true;
     cpu.vmcb.control.intercept_misc1 -= Misc1::HLT;
     Next::Resume
 }
 
-/// Watches HLT from now on.
-pub fn watch(cpu: &mut Cpu) {
+/// After an exit for another reason: watches HLT from now on.
+pub fn woken(cpu: &mut Cpu) {
+    cpu.halted = false;
     cpu.vmcb.control.intercept_misc1 |= Misc1::HLT;
+    processors::wake(cpu.id);
 }

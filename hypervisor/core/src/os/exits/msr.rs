@@ -66,7 +66,7 @@ fn write(cpu: &mut Cpu, register: u32, value: u64) -> Result<(), Illegal> {
                 Ok(())
             }
             msr::APIC_BASE => nested::write_apic_base(cpu, value),
-            msr::X2APIC_ICR => nested::command(cpu, value),
+            msr::X2APIC_ICR => nested::write_command(cpu, value),
             _ => Err(Illegal),
         },
     }

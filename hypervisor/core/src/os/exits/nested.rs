@@ -1,5 +1,6 @@
 //! Nested page faults: writes to the local APIC's registers, and touches of what the guest does not have.
 
+use pc::apic::{self, Shorthand};
 use pc::mmio::Effect;
 use runtime::msr::try_wrmsr;
 use svm::exit::NpfErrorCode;
@@ -7,12 +8,11 @@ use svm::system_registers::Illegal;
 
 use crate::exits::{End, Next};
 use crate::os::cpu::Cpu;
+use crate::os::machine::Machine;
+use crate::os::processors::{self, Target};
 
 const INTERRUPT_COMMAND: u64 = 0x300;
-/// Delivery modes of an interrupt command, bits 10:8 (APM vol. 2, 16.5).
-const DELIVERY_MODE: u64 = 7 << 8;
-const INIT: u64 = 5 << 8;
-const STARTUP: u64 = 6 << 8;
+const INTERRUPT_COMMAND_HIGH: u64 = 0x310;
 
 /// Answers a nested page fault.
 pub fn handle(cpu: &mut Cpu) -> Next {
@@ -37,30 +37,57 @@ fn write_apic(cpu: &mut Cpu, address: u64) -> Next {
     };
     // The manual allows 32-bit accesses only (16.3.2); others do nothing here.
     if access.size == 4 {
-        let register = address & 0xFFF;
-        let value = value as u32;
-        if register != INTERRUPT_COMMAND || passes(value.into()) {
-            // SAFETY: the APIC is the guest's, and the command does not stop a processor; the page is mapped.
-            unsafe { (address as *mut u32).write_volatile(value) };
-        }
+        write_register(cpu.machine, address & 0xFFF, value as u32);
     }
     let next = cpu.vmcb.save.rip.wrapping_add(access.length.into());
     cpu.retire_to(next)
 }
 
-/// A write of the x2APIC's interrupt command register.
-pub fn command(_cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
-    if !passes(value) {
-        return Ok(());
+/// A write of one of the local APIC's registers.
+fn write_register(machine: &Machine, register: u64, value: u32) {
+    const ID_SHIFT: u32 = 24;
+    let at = |register| (machine.apic.0 + register) as *mut u32;
+    let mut value = value;
+    if register == INTERRUPT_COMMAND {
+        // SAFETY: the page is mapped, and reading has no effect.
+        let target = unsafe { at(INTERRUPT_COMMAND_HIGH).read_volatile() } >> ID_SHIFT;
+        match command(machine, value, target) {
+            Some(passed) => value = passed,
+            None => return,
+        }
     }
-    // SAFETY: the command interrupts a processor that runs the guest, no more.
+    // SAFETY: the APIC is the guest's, and the command takes no processor from the hypervisor; the page is mapped.
+    unsafe { at(register).write_volatile(value) };
+}
+
+/// A write of the x2APIC's interrupt command register.
+pub fn write_command(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
+    let target = (value >> 32) as u32;
+    let Some(passed) = command(cpu.machine, value as u32, target) else {
+        return Ok(());
+    };
+    let value = u64::from(target) << 32 | u64::from(passed);
+    // SAFETY: the command takes no processor from the hypervisor.
     unsafe { try_wrmsr(pc::policy::msr::X2APIC_ICR, value) }.map_err(|_| Illegal)
 }
 
-/// True for commands that cannot take a processor out of the hypervisor's hands. The others are dropped: the processors
-/// that they would start are not the guest's.
-fn passes(command: u64) -> bool {
-    !matches!(command & DELIVERY_MODE, INIT | STARTUP)
+/// An interrupt command, and what is sent instead; `None` for one that is dropped, because the hypervisor would lose a
+/// processor by it.
+fn command(machine: &Machine, value: u32, target: u32) -> Option<u32> {
+    let command = apic::Command(value);
+    let target = match (command.shorthand(), command.is_logical()) {
+        (Shorthand::Others, _) => Target::Others,
+        (Shorthand::None, false) => Target::One(target),
+        // To itself, to everybody, or by logical ids: nobody starts processors so.
+        _ => return (!command.is_init() && !command.is_startup()).then_some(value),
+    };
+    if command.is_init() {
+        processors::init(target).then_some(value)
+    } else if command.is_startup() {
+        processors::startup(machine, target, command.vector()).map(|vector| command.with_vector(vector).0)
+    } else {
+        Some(value)
+    }
 }
 
 /// A write of APIC_BASE: the modes may change, the address may not.

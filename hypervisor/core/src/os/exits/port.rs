@@ -4,6 +4,7 @@ use pc::policy::port::{Access, Verdict, judge};
 use svm::exit::IoExitInfo;
 use x86_64::instructions::port::Port;
 
+use crate::defect;
 use crate::exits::Next;
 use crate::os::cpu::Cpu;
 
@@ -22,6 +23,7 @@ pub fn handle(cpu: &mut Cpu) -> Next {
         written,
     };
     match judge(access, cpu.machine.power) {
+        Verdict::PowerOff if defect::POWER_OFF_IGNORED => {}
         Verdict::PowerOff => return Next::POWERED_OFF,
         Verdict::Reset => return Next::RESET,
         Verdict::Absent => {

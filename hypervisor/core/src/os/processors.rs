@@ -1,0 +1,184 @@
+//! The guest's further processors: it starts them by INIT and start-up interrupts, as on any PC, and the hypervisor sends
+//! each to its own code first (`asm/startup.asm`).
+//!
+//! A processor that the guest never starts was never started at all. INIT goes through as it is: it stops a processor
+//! until a start-up interrupt comes, and that is the hypervisor's again.
+
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+
+use runtime::cpuid::cpuid;
+use runtime::msr::{try_rdmsr, try_wrmsr};
+use runtime::{descriptors, exit, log};
+use svm::addr::{HostPhys, PAGE_SIZE};
+use svm::features::SvmFeatures;
+use svm::msr;
+use svm::regs::Efer;
+use svm::vmcb::Vmcb;
+use x86_64::registers::control::{Cr0, Cr3, Cr4};
+
+use super::cpu::Cpu;
+use super::machine::Machine;
+use super::{run, setup};
+
+/// As many as there is memory for: physical APIC ids from 0.
+pub const MAX: usize = 16;
+/// For each: its VMCB, its host save area, and its stack.
+pub const ROOM: u64 = 64 << 10;
+
+/// What `asm/startup.asm` reads.
+#[repr(C)]
+struct Control {
+    cr0: u64,
+    cr3: u64,
+    cr4: u64,
+    efer: u64,
+    stacks: u64,
+    stack_size: u64,
+}
+
+unsafe extern "C" {
+    #[link_name = "startup_begin"]
+    static BEGIN: u8;
+    #[link_name = "startup_end"]
+    static END: u8;
+    #[link_name = "startup_control"]
+    static CONTROL: UnsafeControl;
+}
+
+#[repr(transparent)]
+struct UnsafeControl(UnsafeCell<Control>);
+
+// SAFETY: written once, by the first processor before it starts another.
+unsafe impl Sync for UnsafeControl {}
+
+static MACHINE: AtomicPtr<Machine> = AtomicPtr::new(core::ptr::null_mut());
+/// Where each shall start, as a start-up interrupt says it: the number of a page.
+static VECTORS: [AtomicU8; MAX] = [const { AtomicU8::new(0) }; MAX];
+/// Which run the guest's code, or wait for its interrupts; bit n is processor n.
+static AWAKE: AtomicU32 = AtomicU32::new(0);
+
+/// What a processor's interrupt command asks for beyond an interrupt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The processor with this APIC id.
+    One(u32),
+    /// All but the sender.
+    Others,
+}
+
+/// The physical APIC id of the processor that asks.
+pub fn current() -> u32 {
+    cpuid(1, 0).ebx >> 24
+}
+
+/// Gets ready for further processors.
+///
+/// # Safety
+/// Called once, by the first processor; the page below 1 MiB and the room for `MAX` processors are nobody else's.
+pub unsafe fn prepare(machine: &'static Machine) {
+    let (begin, end) = (&raw const BEGIN, &raw const END);
+    let length = end as usize - begin as usize;
+    let control = Control {
+        cr0: Cr0::read_raw(),
+        cr3: Cr3::read_raw().0.start_address().as_u64(),
+        cr4: Cr4::read_raw(),
+        efer: try_rdmsr(msr::EFER).unwrap_or_default() & !(Efer::SVME | Efer::LMA).bits(),
+        stacks: machine.room.0,
+        stack_size: ROOM,
+    };
+    // SAFETY: the caller answers for the page and the room; nobody reads the control block yet.
+    unsafe {
+        core::ptr::copy_nonoverlapping(begin, machine.startup_page.0 as *mut u8, length);
+        *CONTROL.0.get() = control;
+    }
+    MACHINE.store((&raw const *machine).cast_mut(), Ordering::Release);
+    wake(current());
+}
+
+/// The guest sends INIT: the target stops, whatever it does. True if the command may pass.
+pub fn init(target: Target) -> bool {
+    match target {
+        Target::One(id) if id == current() => false,
+        Target::One(id) => {
+            sleep(id);
+            true
+        }
+        Target::Others => {
+            AWAKE.fetch_and(bit(current()), Ordering::AcqRel);
+            true
+        }
+    }
+}
+
+/// The guest sends a start-up interrupt. The vector to be sent instead; `None` if there is no room for the target.
+pub fn startup(machine: &Machine, target: Target, vector: u8) -> Option<u8> {
+    match target {
+        Target::One(id) => VECTORS.get(id as usize)?.store(vector, Ordering::Release),
+        Target::Others => VECTORS.iter().for_each(|own| own.store(vector, Ordering::Release)),
+    }
+    Some((machine.startup_page.0 / PAGE_SIZE) as u8)
+}
+
+/// The processor waits for something that never comes. True if no other is left that could bring it.
+pub fn sleep(id: u32) -> bool {
+    AWAKE.fetch_and(!bit(id), Ordering::AcqRel) & !bit(id) == 0
+}
+
+/// The processor runs (again).
+pub fn wake(id: u32) {
+    AWAKE.fetch_or(bit(id), Ordering::AcqRel);
+}
+
+fn bit(id: u32) -> u32 {
+    1_u32.checked_shl(id).unwrap_or(0)
+}
+
+/// Where `asm/startup.asm` leads: makes a virtual processor of this one, and runs it.
+#[unsafe(no_mangle)]
+extern "sysv64" fn startup_rust(id: u32) -> ! {
+    // SAFETY: the first processor set up the tables long ago.
+    unsafe { descriptors::join() };
+    let machine = MACHINE.load(Ordering::Acquire);
+    // SAFETY: `prepare` stored it before anybody could come here, and it lives for ever.
+    let machine = unsafe { &*machine };
+    let Some(vector) = VECTORS.get(id as usize) else {
+        wait_for_startup();
+    };
+    let room = machine.room.0 + u64::from(id) * ROOM;
+    let (vmcb, save_area) = (room as *mut Vmcb, HostPhys(room + PAGE_SIZE));
+    if !enable(save_area) {
+        log!("processor {id}: SVM cannot be enabled; the guest does without it");
+        wait_for_startup();
+    }
+    // SAFETY: the room is this processor's alone, and whatever ran on it before was stopped by INIT.
+    let vmcb = unsafe {
+        vmcb.write_bytes(0, 1);
+        &mut *vmcb
+    };
+    setup::started(vmcb, machine, vector.load(Ordering::Acquire));
+    wake(id);
+    let signature = cpuid(1, 0).eax;
+    exit(run::run(&mut Cpu::started(vmcb, machine, id, signature)))
+}
+
+/// As on the first processor, which has found out that it may be done.
+fn enable(save_area: HostPhys) -> bool {
+    let efer = try_rdmsr(msr::EFER).unwrap_or_default() | Efer::SVME.bits();
+    // SAFETY: only SVME changes, and the page is this processor's for ever.
+    unsafe { try_wrmsr(msr::EFER, efer).is_ok() && try_wrmsr(msr::VM_HSAVE_PA, save_area.0).is_ok() }
+}
+
+/// Takes the INIT that is pending, if there is one, and is ready to be started.
+pub fn wait_for_startup() -> ! {
+    unsafe extern "sysv64" {
+        fn stop_processor() -> !;
+    }
+    // SAFETY: it does not return, and touches no memory.
+    unsafe { stop_processor() }
+}
+
+/// What SVM offers, which is the same on all processors of a machine.
+pub fn features() -> SvmFeatures {
+    svm::features::SvmLeaf::decode(cpuid(svm::features::LEAF_SVM, 0)).features
+}
