@@ -24,6 +24,7 @@ def shrink(finding: Finding, on: Sequence[Where]) -> Finding:
 
 def smallest(finding: Finding, compare: Compare) -> Finding:
     """Try every way to make it smaller at once, take the first that still shows it, until none does."""
+    finding = finding.model_copy(update={"specimen": finding.specimen.plain()})
     for _ in range(_ROUNDS):
         candidates = list(dict.fromkeys(_smaller(finding.specimen)))
         better = (_same(finding, found) for found in compare(candidates)) if candidates else iter(())

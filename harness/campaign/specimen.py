@@ -36,15 +36,17 @@ class Action:
 
 
 def _actions() -> Iterator[Action]:
-    for name in ("CPUID", "RDTSC", "PUSHF", "POPF", "INVD", "PAUSE", "HLT", "VMMCALL", "STGI", "CLGI", "WBINVD"):
+    for name in ("CPUID", "RDTSC", "PUSHF", "POPF", "INVD", "PAUSE", "HLT", "VMMCALL", "WBINVD"):
         yield Action(name, name.lower())
+    for name in ("STGI", "CLGI"):
+        yield Action(name, name.lower(), _FLAT)  # #UD in real mode comes before the intercept
     yield Action("RDPMC", "xor ecx, ecx\nrdpmc")
     yield Action("INTn", "int 0x30")
     yield Action("ICEBP", "db 0xf1")
     yield Action("INVLPG", f"invlpg [{DATA:#x}]", _FLAT)
-    yield Action("INVLPGA", "xor eax, eax\nxor ecx, ecx\ninvlpga")
+    yield Action("INVLPGA", "xor eax, eax\nxor ecx, ecx\ninvlpga", _FLAT)
     for name in ("VMLOAD", "VMSAVE", "VMRUN"):
-        yield Action(name, f"mov eax, {DATA:#x}\n{name.lower()}")
+        yield Action(name, f"mov eax, {DATA:#x}\n{name.lower()}", _FLAT)
     for name in ("SIDT", "SGDT", "LIDT", "LGDT"):
         yield Action(name, f"{name.lower()} [{DATA:#x}]", _FLAT)
     for name in ("SLDT", "STR"):
@@ -102,6 +104,16 @@ class Specimen(BaseModel):
         """Its code, in NASM's language; VMMCALL ends it where nothing else does."""
         wide = "rax" if self.mode is Mode.LONG else "eax"
         return ACTIONS[self.action].source.format(a=wide) + "\nvmmcall"
+
+    def plain(self) -> Specimen:
+        """The same with changes of those bits only that are another's in a legal guest."""
+        vmcb = self.model_copy(update={"twists": ()}).guest().vmcb
+        twists: list[Twist] = []
+        for twist in self.twists:
+            mask = (vmcb[twist.field] ^ twist.of(vmcb[twist.field])) & twist.mask
+            if mask:
+                twists.append(Twist(field=twist.field, mask=mask, value=twist.value & mask))
+        return self.model_copy(update={"twists": tuple(twists)})
 
     def guest(self) -> Guest:
         """The guest: its instruction is intercepted, ports and MSRs by maps that are all ones."""
