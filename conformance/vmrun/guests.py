@@ -14,6 +14,9 @@ INVALID = 0xFFFF_FFFF
 
 VMMCALL = 0x81
 
+CATCH = 1 << 1 | 1 << 6 | 1 << 12 | 1 << 13 | 1 << 14
+"""``intercept_exceptions``: a #DB, #UD, #SS, #GP or #PF in the guest ends it, and is seen as what it is."""
+
 FLAG = places.DATA
 """A byte that the guest in 64-bit mode sets before its VMMCALL: it shows that the guest ran."""
 
@@ -56,3 +59,11 @@ def all_end(ran: Seen, variants: Iterable[str], code: int) -> None:
     others = {name: seen for name, seen in codes.items() if seen != code}
     shown = ", ".join(f"{name}: {c if isinstance(c, str) else f'{c:#x}'}" for name, c in others.items())
     assert not others, f"{len(others)} of {len(codes)} did not end with {code:#x}: {shown}"
+
+
+def each_ends(ran: Seen, expected: Mapping[str, int | str]) -> None:
+    """Each of these VMRUNs ended with its exit code, or raised its fault (``#13``)."""
+    shown = {name: code if isinstance(code, str) else f"{code:#x}" for name, code in expected.items()}
+    codes = exit_codes(ran, expected)
+    seen = {name: code if isinstance(code, str) else f"{code:#x}" for name, code in codes.items()}
+    assert seen == shown

@@ -5,6 +5,7 @@ The order is from the likely to the unlikely, since whoever audits stops at the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +68,8 @@ def _of_boot(seen: Observation) -> Iterator[Change]:
             yield f"witness {name}: {what}", _with(seen, witness={**seen.witness, name: changed})
     yield from _of_accesses(seen)
     yield from _of_mappings(seen)
+    yield from _of_constants(seen)
+    yield from _of_console(seen)
     yield from _of_trace(seen)
     for which in ("final", "host"):
         registers = getattr(seen, which)
@@ -107,6 +110,24 @@ def _of_mappings(seen: Observation) -> Iterator[Change]:
         changed = Mapping(mapping.guest, target & ~0xFFF, mapping.size, mapping.writable)
         mappings = [*seen.mappings[:number], changed, *seen.mappings[number + 1 :]]
         yield f"mapping {number} leads to the host save area", _with(seen, mappings=mappings)
+
+
+def _of_constants(seen: Observation) -> Iterator[Change]:
+    for number, constant in enumerate(seen.constants):
+        constants = [*seen.constants[:number], _with(constant, after=""), *seen.constants[number + 1 :]]
+        yield f"{constant.name} changed", _with(seen, constants=constants)
+
+
+def _of_console(seen: Observation) -> Iterator[Change]:
+    """A word that the guest did not say, a number that it said otherwise, a warning of its kernel."""
+    if seen.boot.linux is None:
+        return
+    for line in dict.fromkeys(line for line in seen.console.splitlines() if line.startswith("@linux ")):
+        yield f"without {line!r}", _with(seen, console=seen.console.replace(line, ""))
+        other = re.sub(r"\d", lambda digit: str((int(digit[0]) + 1) % 10), line)
+        yield f"{other!r} for {line!r}", _with(seen, console=seen.console.replace(line, other))
+    warned = seen.console.replace("@linux log end", "<4>[    1.000000] a warning\n@linux log end")
+    yield "a warning in the kernel's log", _with(seen, console=warned)
 
 
 def _of_trace(seen: Observation) -> Iterator[Change]:

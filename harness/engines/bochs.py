@@ -48,6 +48,9 @@ _NEWER = (3, 0)
 _SLOWER = 6
 """Times the seconds that a Linux has: an interpreter beside a translator."""
 
+_READS_NO_RAM = (3, 1)
+"""Since then only the last page of a RAM image is found, at address 0, as memory shows. Cause not found."""
+
 _NO_SVM = ",-svm"
 _VM_CR_BITS = int(VmCr.DPD | VmCr.R_INIT | VmCr.DIS_A20M | VmCr.LOCK | VmCr.SVMDIS)
 
@@ -82,6 +85,8 @@ class Bochs:
 
     def lacks(self, boot: Boot) -> str:
         """It can watch a page, and inject any fault. It has one processor."""
+        if boot.linux and self._release >= _READS_NO_RAM:
+            return "cannot be given a Linux: it reads every page of a RAM image to address 0"
         return "has one processor only" if boot.linux and boot.linux.processors > 1 else ""
 
     def dear(self, boot: Boot) -> str:

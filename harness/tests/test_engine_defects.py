@@ -25,6 +25,7 @@ Case = Callable[[Seen], None]
 HSAVE_IS_DEAF = Fault(insn=Insn.WRMSR, select=Msr.VM_HSAVE_PA, skip=True, spare=1)
 VMRUN_DOES_NOTHING = Fault(insn=Insn.VMRUN, skip=True)
 
+CLGI_DOES_NOTHING = Fault(insn=Insn.CLGI, skip=True)
 WRMSR_DOES_NOTHING = Fault(insn=Insn.WRMSR, skip=True)
 
 TURNED_RED_BY = {
@@ -36,6 +37,14 @@ TURNED_RED_BY = {
     "test_svme_can_be_set_and_cleared": WRMSR_DOES_NOTHING,
     "test_svme_is_reserved_without_svm": WRMSR_DOES_NOTHING,
     "test_reserved_bits_fault": WRMSR_DOES_NOTHING,
+    **{f"test_{insn}_outside_protected_mode_is_ud": Fault(insn=insn, skip=True) for insn in Insn},
+    **dict.fromkeys(("test_clgi_clears_gif", "test_interrupt_is_held", "test_nmi_is_held"), CLGI_DOES_NOTHING),
+    "test_stgi_sets_gif": Fault(insn=Insn.STGI, skip=True),
+    "test_flags_are_left_alone": Fault(insn=Insn.CLGI, force={"eflags": (1, 0)}),
+    "test_invlpga_takes_the_address_in_eax": WRMSR_DOES_NOTHING,
+    "test_invlpga_takes_the_asid_in_ecx": Fault(insn=Insn.INVLPGA, skip=True),
+    "test_invlpga_takes_any_address": Fault(insn=Insn.INVLPGA, force={"rip": (1 << 47, 0)}),
+    "test_vmmcall_in_the_host_is_ud": Fault(insn=Insn.VMMCALL, skip=True),
     "test_cpuid_tells_revision_and_asids": Fault(insn=Insn.CPUID, select=CPUID_SVM, force={"rax": (0, 0xFF)}),
 }
 """The defect for a case that is not about VMRUN."""

@@ -1,0 +1,1 @@
+"""The global interrupt flag (15.17)."""
