@@ -26,7 +26,8 @@ from harness.errors import EngineError, SvmconfError, ToolMissing
 from harness.guests.files import Files
 from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
-from harness.lab.payload import MEMORY, MOST, Left, Payload
+from harness.lab import wire
+from harness.lab.payload import MEMORY, Left, Payload
 from harness.machine.base import Point
 from harness.machine.image import Image
 from harness.machine.plugin import Plugin
@@ -181,7 +182,7 @@ class Qemu:
     @property
     def room(self) -> int:
         """All that the probe takes."""
-        return MOST
+        return wire.MOST
 
     def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
         """Boot the probe with a payload."""

@@ -17,7 +17,8 @@ from harness.engines.store.recipes import recipes
 from harness.errors import SvmconfError
 from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
-from harness.lab.payload import MEMORY, MOST, STEP_CODE, Left, Payload
+from harness.lab import wire
+from harness.lab.payload import MEMORY, STEP_CODE, Left, Payload
 from harness.machine.base import Point
 from harness.machine.handoff import multiboot1
 from harness.machine.image import Image
@@ -144,7 +145,7 @@ class Xen:
     @property
     def room(self) -> int:
         """All that the probe takes."""
-        return MOST
+        return wire.MOST
 
     def carry_out(self, payload: Payload, cpu: str, folder: Path) -> Left:
         """Boot the probe with a payload."""

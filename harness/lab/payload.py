@@ -29,9 +29,6 @@ LOW_STEP_CODE = 0x8000
 MEMORY = 64
 """MiB of RAM that the probe needs."""
 
-MOST = 8 << 20
-"""Bytes of programs in one boot."""
-
 _MULTIBOOT_MAGIC = b"\x02\xb0\xad\x1b"
 _LOAD_END = 20
 _E_PHOFF, _E_SHOFF, _E_PHENTSIZE, _E_SHNUM = 32, 40, 54, 60
@@ -46,7 +43,7 @@ class Payload:
     :param patience: how long one step may, where its progress can be seen from outside; as long as all when absent.
     """
 
-    programs: tuple[Program, ...]
+    batch: wire.Batch
     first: int = 0
     faults: tuple[Fault, ...] = ()
     seconds: float = 10.0
@@ -55,7 +52,14 @@ class Payload:
     @classmethod
     def of(cls, program: Program) -> Payload:
         """One program alone."""
-        return cls((program,), faults=program.faults, seconds=program.seconds)
+        batch = wire.Batch()
+        batch.add(program)
+        return cls(batch, faults=program.faults, seconds=program.seconds)
+
+    @property
+    def programs(self) -> list[Program]:
+        """All programs of the batch."""
+        return self.batch.programs
 
     def tampered(self, step_code: int) -> set[int]:
         """The addresses of all instructions in steps that the seeded defects may be about.
@@ -73,9 +77,9 @@ class Payload:
 
     def image(self, probe: Image, copy: Path) -> Image:
         """A copy of the probe's image that carries the programs; raise :class:`ImageError` when they do not fit."""
-        carried = wire.blob(self.programs, self.first, spread=len(self.programs) > 1 and not self.faults)
-        if len(carried) > MOST:
-            raise ImageError(f"programs of {len(carried)} bytes: one boot takes {MOST}")
+        carried = self.batch.encoded(self.first, spread=len(self.programs) > 1 and not self.faults)
+        if len(carried) > wire.MOST:
+            raise ImageError(f"programs of {len(carried)} bytes: one boot takes {wire.MOST}")
         copy.write_bytes(carrying(probe, carried))
         return Image(copy)
 

@@ -6,7 +6,7 @@ What hangs or crashes is attributed to its program and step; the others go on af
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from harness.lab.program import Program
 from harness.lab.seen import Seen, StepSeen
 from harness.machine.ending import Ending, How
 
-FINISHED = 0x50
+_FINISHED = Ending(how=How.EXITED, code=0x50)
 """The probe's outcome ``program-finished``."""
 
 _MOST_PROGRAMS = 20_000
@@ -54,12 +54,20 @@ def run(engine: Executes, program: Program, cpu: str, folder: Path) -> Seen:
 class Done:
     """What came of one program of a batch; its steps are decoded when they are asked for."""
 
-    __slots__ = ("_left", "_result", "ended", "number", "program", "under_way")
+    __slots__ = ("_batch", "_left", "_result", "ended", "number", "program", "under_way")
 
     def __init__(
-        self, number: int, program: Program, left: Left, result: wire.Result | None, ended: Ending, under_way: int = 0
+        self,
+        number: int,
+        batch: wire.Batch,
+        program: Program,
+        left: Left,
+        result: wire.Result | None,
+        ended: Ending,
+        under_way: int = 0,
     ) -> None:
         self.number = number
+        self._batch = batch
         self.program = program
         self.ended = ended
         self.under_way = under_way
@@ -77,60 +85,59 @@ class Done:
 
     def seen(self) -> Seen:
         """The whole observation."""
-        return _seen(self._left, self.program, self.ended, self.steps(), self.under_way)
+        program = self.program
+        if self._batch.shared:
+            program = program.model_copy(update={"regions": {**self._batch.shared, **program.regions}})
+        return _seen(self._left, program, self.ended, self.steps(), self.under_way)
 
 
 def run_all(
     engine: Executes,
-    programs: Sequence[Program],
+    programs: Iterable[Program],
     cpu: str,
     folder: Path | None = None,
-    tick: Callable[[int], None] = lambda done: None,
+    shared: Mapping[int, bytes] | None = None,
 ) -> Iterator[Done]:
     """Let the probe execute many programs, as many as possible in each boot, and tell of each in order.
 
-    Their ``faults`` are not seeded: such a program needs a boot of its own. ``tick`` is told how many more are done.
+    Their ``faults`` are not seeded: such a program needs a boot of its own.
+
+    :param shared: regions that are loaded before each program's own.
     """
     with tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
-        for start, chunk in _chunks(programs, engine.room):
-            for done in _batch(engine, chunk, start, cpu, folder or Path(scratch)):
-                yield done
-                tick(1)
+        start = 0
+        for batch in _batches(programs, shared or {}, engine.room):
+            yield from _batch(engine, batch, start, cpu, folder or Path(scratch))
+            start += len(batch.programs)
 
 
-def _chunks(programs: Sequence[Program], room: int) -> Iterator[tuple[int, tuple[Program, ...]]]:
-    """Programs that fit into one boot, and the number of the first."""
-    start = size = 0
-    held: set[bytes] = set()  # what several of them hold takes room once
-    for number, program in enumerate(programs):
-        new = {content for content in program.regions.values() if content not in held}
-        length = wire.length(program) + sum(map(len, new))
-        if number > start and (size + length > room or number - start >= _MOST_PROGRAMS):
-            yield start, tuple(programs[start:number])
-            start, size, held, new = number, 0, set(), set(program.regions.values())
-            length = wire.length(program) + sum(map(len, new))
-        held |= new
-        size += length
-    if start < len(programs):
-        yield start, tuple(programs[start:])
+def _batches(programs: Iterable[Program], shared: Mapping[int, bytes], room: int) -> Iterator[wire.Batch]:
+    """Programs that fit into one boot."""
+    batch = wire.Batch(shared, room)
+    for program in programs:
+        if len(batch.programs) == _MOST_PROGRAMS or not batch.add(program):
+            yield batch
+            batch = wire.Batch(shared, room)
+            batch.add(program)
+    if batch.programs:
+        yield batch
 
 
-def _batch(engine: Executes, chunk: tuple[Program, ...], start: int, cpu: str, folder: Path) -> Iterator[Done]:
-    first = 0
-    while first < len(chunk):
-        rest = chunk[first:]
-        seconds = max(program.seconds for program in rest) + _SLACK * len(rest)
-        left = engine.carry_out(Payload(chunk, first, seconds=seconds, patience=_PATIENCE), cpu, folder)
+def _batch(engine: Executes, batch: wire.Batch, start: int, cpu: str, folder: Path) -> Iterator[Done]:
+    first, programs = 0, batch.programs
+    slowest = max(program.seconds for program in programs)
+    while first < len(programs):
+        seconds = slowest + _SLACK * (len(programs) - first)
+        left = engine.carry_out(Payload(batch, first, seconds=seconds, patience=_PATIENCE), cpu, folder)
         head = left.head
         if head is None:
-            yield from _halves(engine, rest, start + first, cpu, folder, left)
+            yield from _halves(engine, batch, first, start, cpu, folder, left)
             return
         last = first + head.ended
-        finished = Ending(how=How.EXITED, code=FINISHED)
         interrupted: wire.Result | None = None
         for result in left.programs():
             if result.number < last:
-                yield Done(start + result.number, chunk[result.number], left, result, finished)
+                yield Done(start + result.number, batch, programs[result.number], left, result, _FINISHED)
             else:
                 interrupted = result
         if head.program is None:
@@ -138,20 +145,25 @@ def _batch(engine: Executes, chunk: tuple[Program, ...], start: int, cpu: str, f
         if head.full and head.ended:
             first = head.program
         else:
-            yield Done(start + head.program, chunk[head.program], left, interrupted, left.ended, head.step)
+            died = programs[head.program]
+            yield Done(start + head.program, batch, died, left, interrupted, left.ended, head.step)
             first = head.program + 1
 
 
 def _halves(
-    engine: Executes, chunk: tuple[Program, ...], start: int, cpu: str, folder: Path, left: Left
+    engine: Executes, batch: wire.Batch, first: int, start: int, cpu: str, folder: Path, left: Left
 ) -> Iterator[Done]:
     """An engine that crashed took its memory along: which program it was is found by halving."""
-    if len(chunk) == 1:
-        yield Done(start, chunk[0], left, None, left.ended)
+    rest = batch.programs[first:]
+    if len(rest) == 1:
+        yield Done(start + first, batch, rest[0], left, None, left.ended)
         return
-    middle = len(chunk) // 2
-    yield from _batch(engine, chunk[:middle], start, cpu, folder)
-    yield from _batch(engine, chunk[middle:], start + middle, cpu, folder)
+    middle = len(rest) // 2
+    for begin, half in ((0, rest[:middle]), (middle, rest[middle:])):
+        smaller = wire.Batch(batch.shared)
+        for program in half:
+            smaller.add(program)
+        yield from _batch(engine, smaller, start + first + begin, cpu, folder)
 
 
 def _seen(left: Left, program: Program, ended: Ending, steps: list[StepSeen], under_way: int) -> Seen:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from harness.errors import ProtocolError
-from harness.lab.program import REGISTERS, Program, Step, StepMode
+from harness.lab.program import MOST_CODE, REGISTERS, Program, Step, StepMode
 from harness.lab.seen import StepSeen
 
 VERSION = 2
@@ -28,6 +28,9 @@ _CHANGE = struct.Struct("<IIQ")
 _QWORD = struct.Struct("<Q")
 
 RESULTS_HEAD = _RESULTS.size
+
+MOST = 8 << 20
+"""Bytes of programs in one boot."""
 
 _SPREAD = 1 << 0
 _THOROUGH = 1 << 0
@@ -69,48 +72,75 @@ def _step(
     return _STEP.pack(_STEP.size + len(body), _MODES[mode], cpl, len(code), flags, 0) + body
 
 
-def blob(
-    programs: Sequence[Program], first: int = 0, shared: Mapping[int, bytes] | None = None, spread: bool = False
-) -> bytes:
-    """The probe's program section: these programs, to be run from number ``first`` on.
+class Batch:
+    """Programs for one boot, encoded as they are added; ``shared`` regions are loaded before each of them.
 
-    ``shared`` regions are loaded before each of them. ``spread`` lets step code lie in several pages, which is faster;
-    then nobody can stop at the one address where every step begins.
+    What several regions hold is there once. Its layout: header, shared regions, what regions hold, programs.
     """
-    regions = dict(shared or {})
-    at = _BLOB.size + _REGION.size * len(regions)
-    data: list[bytes] = []
-    places: dict[bytes, int] = {}  # what several regions hold is there once
-    records: list[bytes] = []
-    # The records' lengths come first: the regions' bytes lie behind all of them.
-    end = at + sum(length(program) for program in programs)
 
-    def placed(address: int, content: bytes) -> bytes:
-        nonlocal end
-        kept = content.rstrip(b"\0")
-        if (place := places.get(kept)) is None:
-            place = places[kept] = end
-            padded = _padded(kept)
-            data.append(padded)
-            end += len(padded)
-        return _REGION.pack(address, len(content), len(kept), place, 0)
+    def __init__(self, shared: Mapping[int, bytes] | None = None, room: int = MOST) -> None:
+        self.programs: list[Program] = []
+        self.shared = dict(shared or {})
+        self._room = room
+        self._at = _BLOB.size + _REGION.size * len(self.shared)
+        self._data: list[bytes] = []
+        self._places: dict[bytes, int] = {}
+        self._records: list[bytes] = []
+        self._size = 0
+        self._tables = self._placed(self.shared)
 
-    tables = [placed(address, content) for address, content in regions.items()]
-    for number, program in enumerate(programs):
-        own = [placed(address, content) for address, content in program.regions.items()]
+    def add(self, program: Program) -> bool:
+        """Add a program; false when there is no more room, but for a first one."""
+        most = sum(map(len, program.regions.values())) + len(program.watches) * _WATCH.size
+        if self.programs and self._at + self._size + most + 4 * MOST_CODE > self._room:
+            return False
+        own = self._placed(program.regions)
         watches = [_WATCH.pack(address, size, 0) for address, size in program.watches.items()]
-        steps = [step(one) for one in program.steps]
-        flags = _THOROUGH if program.thorough else 0
-        head = _PROGRAM.pack(length(program), len(own), len(watches), len(steps), flags, number)
-        records += [head, *own, *watches, *steps]
-    head = _BLOB.pack(b"SVMP", VERSION, spread * _SPREAD, end, len(programs), first, len(tables), _BLOB.size, at, 0, 0)
-    return b"".join((head, *tables, *records, *data))
+        steps = _steps(program.steps)
+        size = _PROGRAM.size + _REGION.size * len(own) + _WATCH.size * len(watches) + len(steps)
+        counts = len(own), len(watches), len(program.steps)
+        head = _PROGRAM.pack(size, *counts, _THOROUGH if program.thorough else 0, len(self.programs))
+        self._records += (head, *own, *watches, steps)
+        self._size += size
+        self.programs.append(program)
+        return True
+
+    def encoded(self, first: int = 0, spread: bool = False) -> bytes:
+        """The probe's program section, to be run from number ``first`` on.
+
+        ``spread`` lets step code lie in several pages, which is faster; then nobody can stop at the one address where
+        every step begins.
+        """
+        numbers = len(self.programs), first, len(self.shared), _BLOB.size, self._at
+        head = _BLOB.pack(b"SVMP", VERSION, spread * _SPREAD, self._at + self._size, *numbers, 0, 0)
+        return b"".join((head, *self._tables, *self._data, *self._records))
+
+    def _placed(self, regions: Mapping[int, bytes]) -> list[bytes]:
+        found: list[bytes] = []
+        for address, content in regions.items():
+            kept = content.rstrip(b"\0")
+            place = self._places.get(kept)
+            if place is None:
+                place = self._places[kept] = self._at
+                padded = _padded(kept)
+                self._data.append(padded)
+                self._at += len(padded)
+            found.append(_REGION.pack(address, len(content), len(kept), place, 0))
+        return found
 
 
-def length(program: Program) -> int:
-    """Bytes of a program's record, without what its regions hold."""
-    tables = _REGION.size * len(program.regions) + _WATCH.size * len(program.watches)
-    return _PROGRAM.size + tables + sum(len(step(one)) for one in program.steps)
+_KNOWN: dict[tuple[int, ...], tuple[tuple[Step, ...], bytes]] = {}
+"""Records of steps by which objects they are: programs of a batch have most of them in common."""
+
+
+def _steps(steps: tuple[Step, ...]) -> bytes:
+    key = tuple(map(id, steps))
+    known = _KNOWN.get(key)
+    if known is None:
+        if len(_KNOWN) > 1000:
+            _KNOWN.clear()
+        known = _KNOWN[key] = steps, b"".join(map(step, steps))
+    return known[1]
 
 
 def _padded(data: bytes) -> bytes:

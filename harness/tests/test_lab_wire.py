@@ -35,12 +35,23 @@ def golden(name: str) -> bytearray:
 
 def test_programs_are_written_as_the_probe_reads_them() -> None:
     """But for a limit of the results, and tags, of which the harness makes no use."""
-    expected = golden("program-v2.hex")
-    struct.pack_into("<I", expected, 32, 0)
-    first, second = 0x40, 0x40 + int.from_bytes(expected[0x40:0x44], "little")
-    for number, at in enumerate((first, second)):
-        struct.pack_into("<I", expected, at + 12, number)
-    assert wire.blob([ONE, TWO], shared={0x1_0000: bytes.fromhex("0f01d9")}).hex() == expected.hex()
+    batch = wire.Batch({0x1_0000: bytes.fromhex("0f01d9")})
+    assert batch.add(ONE) and batch.add(TWO)
+    written = bytearray(batch.encoded())
+    struct.pack_into("<I", written, 32, 0x1_0000)
+    first = int.from_bytes(written[28:32], "little")
+    second = first + int.from_bytes(written[first : first + 4], "little")
+    for tag, at in ((7, first), (0x8000_0001, second)):
+        struct.pack_into("<I", written, at + 12, tag)
+    assert written.hex() == golden("program-v2.hex").hex()
+
+
+def test_a_batch_takes_what_fits() -> None:
+    """And a first program in any case; what programs have in common is there once."""
+    batch = wire.Batch(room=0x8000)
+    added = sum(batch.add(ONE) for _ in range(1000))
+    assert 10 < added < 1000 and len(batch.encoded()) <= 0x8000
+    assert not batch.add(ONE) and wire.Batch(room=16).add(ONE)
 
 
 def test_results_are_read_as_the_probe_writes_them() -> None:

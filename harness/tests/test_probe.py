@@ -200,6 +200,13 @@ def test_code_may_be_spread_or_not(engine: Engine) -> None:
     assert [[it.rip for it in of.steps] for of in seen] == [[1, 2, 2048, 2]] * 3
 
 
+def batch(*programs: Program) -> wire.Batch:
+    made = wire.Batch()
+    for program in programs:
+        assert made.add(program)
+    return made
+
+
 @dataclass(frozen=True)
 class Other(Payload):
     """A payload with other bytes in the batch than the harness would write: offset and number, 4 bytes each."""
@@ -208,16 +215,16 @@ class Other(Payload):
 
     def image(self, probe: Image, copy: Path) -> Image:
         """As ever, then changed."""
-        batch = bytearray(wire.blob(self.programs, self.first))
+        carried = bytearray(self.batch.encoded(self.first))
         for offset, number in self.changes:
-            batch[offset : offset + 4] = number.to_bytes(4, "little")
-        copy.write_bytes(carrying(probe, bytes(batch)))
+            carried[offset : offset + 4] = number.to_bytes(4, "little")
+        copy.write_bytes(carrying(probe, bytes(carried)))
         return Image(copy)
 
 
 def test_a_bad_batch_is_refused_with_a_reason(qemu: Qemu, tmp_path: Path) -> None:
     """The console says what is wrong, and where; nothing was executed."""
-    other = Other((Program(steps=(code("nop"), code("nop", cpl=3))),), changes=((40 + 16 + 24 + 4, 0x0001_0900),))
+    other = Other(batch(Program(steps=(code("nop"), code("nop", cpl=3)))), changes=((40 + 16 + 24 + 4, 0x0001_0900),))
     left = qemu.carry_out(other, "EPYC", tmp_path)
     assert (left.ended.code, left.head) == (0x51, None)
     assert "[svmconf] program 0: step 1: the mode has no CPL 9" in left.console
@@ -226,7 +233,7 @@ def test_a_bad_batch_is_refused_with_a_reason(qemu: Qemu, tmp_path: Path) -> Non
 def test_results_that_are_full_are_taken_back(qemu: Qemu, tmp_path: Path) -> None:
     """The program for which there was no room left nothing, and the ones before it all."""
     one = Program(steps=(code("nop"), code("nop")))
-    other = Other((one,) * 3, changes=((32, 40 + 2 * (16 + 2 * 64) + 100),))
+    other = Other(batch(one, one, one), changes=((32, 40 + 2 * (16 + 2 * 64) + 100),))
     left = qemu.carry_out(other, "EPYC", tmp_path)
     assert left.head == wire.Head(ended=2, program=2, step=0, used=40 + 2 * (16 + 2 * 64), full=True)
     assert [result.number for result in left.programs()] == [0, 1]
