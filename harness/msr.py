@@ -8,7 +8,10 @@ from enum import IntEnum, IntFlag
 class Msr(IntEnum):
     """MSR numbers."""
 
+    TSC = 0x10
     EFER = 0xC000_0080
+    TSC_RATIO = 0xC000_0104
+    HWCR = 0xC001_0015
     VM_CR = 0xC001_0114
     IGNNE = 0xC001_0115
     SMM_CTL = 0xC001_0116

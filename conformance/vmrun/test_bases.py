@@ -13,7 +13,7 @@ NAMES = ("es", "cs", "ss", "ds", "gdtr", "idtr")
 
 BASES = {
     "bit 47": guest(Mode.LONG, "vmmcall", **{f"{name}__base": BASE for name in NAMES}),
-    "ordinary": guest(Mode.LONG, "vmmcall", **{f"{name}__base": ORDINARY for name in NAMES}),
+    "ordinary": guest(Mode.LONG, "vmmcall", gdtr__base=ORDINARY, idtr__base=ORDINARY),
 }
 
 

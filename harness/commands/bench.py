@@ -42,7 +42,10 @@ _DEC_RCX_JNZ = bytes.fromhex("48ffc975")  # dec rcx; jnz, with the distance to f
 @click.option("--peer", default=costs.PEER, show_default=True, metavar="E", help="Whose exits to count beside ours.")
 @click.option("--linux-boots", default=3, show_default=True, metavar="N", help="Boots of a Linux for each median.")
 @click.option("--suite/--no-suite", default=True, help="Time the conformance suite too.")
-def command(engine: str, cpu: str, boots: int, round_trips: int, peer: str, linux_boots: int, suite: bool) -> None:
+@click.option("--exits", "only_exits", is_flag=True, help="Only count instructions per exit.")
+def command(
+    engine: str, cpu: str, boots: int, round_trips: int, peer: str, linux_boots: int, suite: bool, only_exits: bool
+) -> None:
     """Measure, and print a table. Everything is measured in this one run: compare its rows, not two machines."""
     from harness.engines import select
 
@@ -50,6 +53,11 @@ def command(engine: str, cpu: str, boots: int, round_trips: int, peer: str, linu
     table = Table(box=None, header_style="dim")
     for column in ("what", "result", "bar"):
         table.add_column(column)
+    if only_exits:
+        for row in costs.rows(chosen, cpu, peer):
+            table.add_row(*row)
+        _print(chosen, table)
+        return
     with Progress(transient=True) as progress, tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
         folder = Path(scratch)
         task = progress.add_task("booting", total=2 * boots + 4)
@@ -71,8 +79,12 @@ def command(engine: str, cpu: str, boots: int, round_trips: int, peer: str, linu
     if suite:
         seconds = _suite(engine)
         table.add_row("conformance suite, pytest -n auto", f"{seconds:.1f} s", "60 s")
+    _print(chosen, table)
+
+
+def _print(engine: Engine, table: Table) -> None:
     console = Console()
-    console.print(chosen.description, highlight=False)
+    console.print(engine.description, highlight=False)
     console.print(table)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 _COMMON = "console=ttyS0,115200 panic=-1 rdinit=/init"
-_BOOT_SECONDS = 120
+_BOOT_SECONDS = 240
 
 LINUX = "linux"
 """What a manifest calls this guest."""

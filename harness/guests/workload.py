@@ -83,7 +83,7 @@ say programs "registers=$registers svm=$?"
 load() {
     until=$(($(cut -d. -f1 /proc/uptime) + seconds))
     rounds=0 wrong=0
-    while [ "$(cut -d. -f1 /proc/uptime)" -lt "$until" ]; do
+    while [ $rounds -eq 0 ] || [ "$(cut -d. -f1 /proc/uptime)" -lt "$until" ]; do
         sum=$(seq 1 2000 | md5sum | cut -d' ' -f1)
         root=$(awk 'BEGIN { for (n = 1; n <= 2000; n++) s = s * 0.999 + n / 7; printf "%.9f", s }')
         rounds=$((rounds + 1))

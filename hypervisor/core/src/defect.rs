@@ -46,7 +46,7 @@ defects! {
     MAP_CHANGED = "defect-map-changed",
     REGISTER_LOST = "defect-register-lost",
     MSR_REFUSED = "defect-msr-refused",
-    POWER_OFF_IGNORED = "defect-power-off-ignored",
+    POWER_OFF_MISNAMED = "defect-power-off-misnamed",
 }
 
 const _: () = {

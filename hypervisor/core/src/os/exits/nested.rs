@@ -19,7 +19,8 @@ pub fn handle(cpu: &mut Cpu) -> Next {
     let address = cpu.vmcb.control.exit_info_2;
     let error = NpfErrorCode::from_bits_truncate(cpu.vmcb.control.exit_info_1);
     let to_apic = address & !0xFFF == cpu.machine.apic.0;
-    if to_apic && error.contains(NpfErrorCode::WRITE | NpfErrorCode::FINAL) {
+    // QEMU 5.2 leaves EXITINFO1[33:32] 0: what is not said to be a walk of the guest's tables is an access.
+    if to_apic && error.contains(NpfErrorCode::WRITE) && !error.contains(NpfErrorCode::TABLE) {
         return write_apic(cpu, address);
     }
     Next::End(End::MemoryViolation)

@@ -23,7 +23,7 @@ pub fn handle(cpu: &mut Cpu) -> Next {
         written,
     };
     match judge(access, cpu.machine.power) {
-        Verdict::PowerOff if defect::POWER_OFF_IGNORED => {}
+        Verdict::PowerOff if defect::POWER_OFF_MISNAMED => return Next::RESET,
         Verdict::PowerOff => return Next::POWERED_OFF,
         Verdict::Reset => return Next::RESET,
         Verdict::Absent => {
