@@ -21,7 +21,7 @@ from harness.commands import options
 from harness.engines.base import Engine
 from harness.guests import timing
 from harness.hypervisors.manifest import load
-from harness.lab import runner
+from harness.lab import runner, speed
 from harness.lab.guest import Mode, guest
 from harness.lab.program import SCRATCH, Program, Step
 from harness.lab.steps import wrmsr
@@ -64,13 +64,14 @@ def command(
         tick: Callable[[], None] = lambda: progress.advance(task)  # noqa: E731
         bare, ours = _boots(chosen, cpu, boots, folder, tick)
         loop, plain = _round_trips(chosen, cpu, round_trips, folder, tick)
+        lab = list(speed.rows(chosen, cpu, folder, boots))
     table.add_row("bare engine, start to end", f"{bare:.3f} s", "")
     table.add_row("boot to observation", f"{ours:.3f} s", "")
     table.add_row("what the harness adds", f"{ours - bare:.3f} s", "0.15 s")
     table.add_row("VMRUN round trips, our run loop", f"{loop:,.0f} /s", "")
     table.add_row("VMRUN round trips, bare loop", f"{plain:,.0f} /s", "")
     table.add_row("our loop / bare loop", f"{loop / plain:.2f}", "")
-    for row in costs.rows(chosen, cpu, peer):
+    for row in (*lab, *costs.rows(chosen, cpu, peer)):
         table.add_row(*row)
     with tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
         hypervisor = load("svmconf").model_copy(update={"image": build.image()})

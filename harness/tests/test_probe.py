@@ -202,8 +202,7 @@ def test_code_may_be_spread_or_not(engine: Engine) -> None:
 
 def batch(*programs: Program) -> wire.Batch:
     made = wire.Batch()
-    for program in programs:
-        assert made.add(program)
+    assert all(map(made.add, programs))
     return made
 
 
