@@ -89,8 +89,12 @@ def conduct(choice: Choice, quiet: bool = False) -> tuple[Path, int]:
     run = Run(choice.engine, choice.cpu, choice.hypervisor, choice.defect, out / name, shard)
     said = io.StringIO()
     with contextlib.redirect_stdout(said) if quiet else contextlib.nullcontext():
-        check(run)
-        status = pytest.main(_arguments(choice, out, name))
+        try:
+            check(run)
+            status = pytest.main(_arguments(choice, out, name))
+        finally:
+            with contextlib.suppress(OSError):
+                run.folder.rmdir()  # made in advance, and nothing came
     if quiet and not (run.folder / "ledger.jsonl").exists() and status != pytest.ExitCode.NO_TESTS_COLLECTED:
         why = next(iter(said.getvalue().strip().splitlines()[-1:]), "it said nothing")
         raise SvmconfError(f"the run {name} left no ledger: {why}", "svmconf run with the same options says more")

@@ -10,7 +10,7 @@ from harness.ledger import Entry, Ledger, Verdict
 from harness.report import matrix, matrix_text
 from harness.report.matrix import Matrix
 from harness.report.rows import Row, groups
-from harness.report.style import STYLE
+from harness.report.style import STYLE, short_reason
 
 _REASONS_SHOWN = 10
 _GAP = 2
@@ -86,5 +86,6 @@ def _reason(verdict: Verdict, case: str, reason: str, entries: list[Entry]) -> T
     what = case or (f"{len(functions)} cases" if len(functions) > 1 else functions.pop().removeprefix("conformance/"))
     text = Text()
     text.append(verdict, style=STYLE[verdict])
-    text.append(f" {what} on {where}: {reason.splitlines()[0] if reason else 'no reason given'}")
+    why = reason if verdict is Verdict.EXPECTED_FAIL else short_reason(entries[0])
+    text.append(f" {what} on {where}: {why or 'no reason given'}")
     return text

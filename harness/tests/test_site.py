@@ -75,7 +75,7 @@ def test_pages_need_nothing_from_elsewhere(made: Path) -> None:
         if path.suffix in (".html", ".css", ".js"):
             content = path.read_text(encoding="utf-8")
             assert not re.search(
-                r"""(src=["']?|@import|url\(|fetch\(|XMLHttpRequest)\s*["']?https?:|fetch\(""", content
+                r"""(src=["']?|@import|url\(|fetch\(|XMLHttpRequest)\s*["']?https?:|\bfetch\(""", content
             )
 
 

@@ -30,12 +30,9 @@ class Finding:
 
     @property
     def observed(self) -> str:
-        """What was seen instead, in words; where nobody found words, what pytest says differs."""
+        """What was seen instead, in words."""
         if self.deviation:
             return self.deviation.observed
-        differing = [line.strip() for line in self.way.first.reason.splitlines() if " != " in line]
-        if self.way.words.startswith("assert ") and differing:
-            return "; ".join(differing)
         return self.way.words.removeprefix(f"{self.requirement.id}: ")
 
     @property

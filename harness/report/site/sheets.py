@@ -81,6 +81,7 @@ class Show:
     verdict: Verdict
     exhibit: Exhibit
     engines: tuple[str, ...]
+    artefacts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,14 @@ class Sheet:
                 key = entry.function, entry.variant, exhibit.page or exhibit.summary + exhibit.steps
                 alike.setdefault(key, (entry, exhibit, []))[2].append(entry.engine)
         shows = [
-            Show(entry.function.rpartition("::")[2], entry.variant, entry.verdict, exhibit, tuple(dict.fromkeys(names)))
+            Show(
+                entry.function.rpartition("::")[2],
+                entry.variant,
+                entry.verdict,
+                exhibit,
+                tuple(dict.fromkeys(names)),
+                tuple(entry.artefacts),
+            )
             for entry, exhibit, names in alike.values()
         ]
         return sorted(shows, key=lambda show: WORST_FIRST.index(show.verdict))
