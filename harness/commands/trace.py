@@ -160,7 +160,7 @@ def _summary(tally: Tally, ending: str, notes: list[str]) -> None:
         ran = "" if tally.instructions is None else f" among the {tally.instructions:,} instructions that it executed"
         click.echo(f"no VMRUN was executed{ran}")
     if tally.attempts:
-        notes.append(f"{tally.attempts:,} VMRUNs that guests tried are not listed")
+        notes.append(f"VMRUNs that guests tried, which are not listed: {tally.attempts:,}")
     for note in notes:
         click.echo(note)
     click.echo(f"the machine: {ending}")
