@@ -37,7 +37,7 @@ def _with(model: BaseModel, **update: object) -> Any:
 
 def _of_program(seen: Seen) -> Iterator[Change]:
     for number, step in enumerate(seen.steps):
-        for what, changed in _of_step(step):
+        for what, changed in (*_of_watched(seen, number), *_of_step(step)):
             steps = [*seen.steps[:number], changed, *seen.steps[number + 1 :]]
             yield f"step {number}: {what}", _with(seen, steps=steps)
     for how in _endings(seen.ended):
@@ -56,6 +56,23 @@ def _of_step(step: StepSeen) -> Iterator[Change]:
     for name, value in step.registers.items():
         for bit in _BITS:
             yield f"{name} bit {bit}", _with(step, registers={**step.registers, name: value ^ 1 << bit})
+
+
+def _of_watched(seen: Seen, number: int) -> Iterator[Change]:
+    """What a step changed in memory did not change, or became another value; of a VMCB any field changed."""
+    step, vmcb = seen.steps[number], seen.program.steps[number].vmcb
+    for address, value in step.changes.items():
+        others = {at: kept for at, kept in step.changes.items() if at != address}
+        yield f"[{address:#x}] unchanged", _with(step, changes=others)
+        for bit in _BITS:
+            yield f"[{address:#x}] bit {bit}", _with(step, changes={**step.changes, address: value ^ 1 << bit})
+    if vmcb is None or vmcb not in seen.program.watches:
+        return
+    page = seen.memory(vmcb, 0x1000, number)
+    for name, field in FIELDS.items():
+        at = field.offset & ~7
+        value = int.from_bytes(page[at : at + 8], "little") ^ 1 << 8 * (field.offset - at)
+        yield f"{name} changed", _with(step, changes={**step.changes, vmcb + at: value})
 
 
 def _of_boot(seen: Observation) -> Iterator[Change]:
