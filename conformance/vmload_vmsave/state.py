@@ -1,5 +1,8 @@
 """The state that VMLOAD and VMSAVE move, and VMRUN does not (15.5.2): where it is in a VMCB, and in which MSRs."""
 
+from harness.lab import places
+from harness.lab.vmcb import Draft
+
 MSRS = {
     "fs.base": 0xC000_0100,
     "gs.base": 0xC000_0101,
@@ -44,3 +47,21 @@ def decoded(stored: bytes) -> dict[str, int]:
 
 READ_SIZE = 8 * len(MSRS)
 """Bytes that :func:`reading` stores."""
+
+SEGMENTS = {
+    "fs": {"selector": 0x1233, "attrib": 0x493, "limit": 0x000A_BCDE, "base": 0x7F00_1122_3000},
+    "gs": {"selector": 0x4560, "attrib": 0xCF3, "limit": 0xFFFF_FFFF, "base": 0x7F00_4455_6000},
+    "ldtr": {"selector": 0x7898, "attrib": 0x082, "limit": 0x0000_0FF7, "base": 0x7F00_7788_9000},
+    "tr": {"selector": 0xABC8, "attrib": 0x08B, "limit": 0x0000_1067, "base": 0x7F00_AABB_C000},
+}
+"""Segments that no descriptor of the probe looks like."""
+
+PAGE, OTHER = places.DATA, places.DATA + 0x2000
+"""A page to load from or save to, and another one, each with a page behind it."""
+
+
+def filled(salt: int) -> Draft:
+    """A VMCB whose state of this kind is :data:`SEGMENTS` and :func:`values`; all else is 0."""
+    fields = {f"{name}__{part}": value for name, parts in SEGMENTS.items() for part, value in parts.items()}
+    # The bases of FS and GS are MSRs, too: these values win.
+    return Draft(**fields | {name.replace(".", "__"): value for name, value in values(salt).items()})

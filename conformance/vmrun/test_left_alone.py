@@ -1,5 +1,6 @@
 """What VMRUN and #VMEXIT leave alone (15.5.1): the guest finds what the host left, and the host what the guest left."""
 
+from conformance.descriptors import system_descriptor
 from conformance.vmload_vmsave.state import MSRS, READ_SIZE, decoded, reading, values, writing
 from conformance.vmrun.visits import Visit, registers, visits
 from harness.cases import executes, requirement
@@ -12,13 +13,7 @@ BY_GUEST, BY_HOST = places.DATA, places.DATA + 0x1000
 GDT, LDT, TSS = places.DATA + 0x2000, 0x28, 0x38
 
 
-def system_descriptor(kind: int, base: int, limit: int) -> bytes:
-    """A descriptor of 16 bytes of an LDT (2) or an available TSS (9)."""
-    low = limit & 0xFFFF | (base & 0xFF_FFFF) << 16 | (0x80 | kind) << 40 | (base >> 24 & 0xFF) << 56
-    return (low | base >> 32 << 64).to_bytes(16, "little")
-
-
-TABLE = bytes(LDT) + system_descriptor(2, 0x0123_4000, 0xFF) + system_descriptor(9, 0x0123_5000, 0x67)
+TABLE = bytes(LDT) + system_descriptor(0x82, 0xFF, 0x0123_4000) + system_descriptor(0x89, 0x67, 0x0123_5000)
 MOVED = visits(
     {
         "": Visit(

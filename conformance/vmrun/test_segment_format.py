@@ -1,5 +1,6 @@
 """The format of segments in the VMCB (15.5.1): attributes of 12 bits, limits in bytes."""
 
+from conformance.descriptors import descriptor
 from conformance.vmrun.guests import VMMCALL, exit_codes
 from conformance.vmrun.visits import registers
 from harness.cases import executes, requirement
@@ -19,11 +20,6 @@ DESCRIPTORS = {
     "es": (0b0001, 0xBB, 0x00FFF),  # 16-bit code, DPL 1
 }
 LONG_CODE = (0b1011, 0x9B, 0xFFFFF)
-
-
-def descriptor(flags: int, access: int, limit: int) -> bytes:
-    """A descriptor with base 0."""
-    return (limit & 0xFFFF | access << 40 | (limit >> 16) << 48 | flags << 52).to_bytes(8, "little")
 
 
 def attributes(flags: int, access: int, limit: int) -> int:

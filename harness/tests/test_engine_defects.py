@@ -24,6 +24,7 @@ Case = Callable[[Seen], None]
 
 HSAVE_IS_DEAF = Fault(insn=Insn.WRMSR, select=Msr.VM_HSAVE_PA, skip=True, spare=1)
 VMRUN_DOES_NOTHING = Fault(insn=Insn.VMRUN, skip=True)
+VMLOAD_DOES_NOTHING = Fault(insn=Insn.VMLOAD, skip=True)
 
 CLGI_DOES_NOTHING = Fault(insn=Insn.CLGI, skip=True)
 WRMSR_DOES_NOTHING = Fault(insn=Insn.WRMSR, skip=True)
@@ -45,6 +46,22 @@ TURNED_RED_BY = {
     "test_invlpga_takes_the_asid_in_ecx": Fault(insn=Insn.INVLPGA, skip=True),
     "test_invlpga_takes_any_address": Fault(insn=Insn.INVLPGA, force={"rip": (1 << 47, 0)}),
     "test_vmmcall_in_the_host_is_ud": Fault(insn=Insn.VMMCALL, skip=True),
+    **{
+        f"test_{insn}_{claim}": Fault(insn=insn, skip=True)
+        for insn, claims in (
+            (Insn.VMLOAD, "of_an_unaligned_address_is_gp loads_segments loads_kernel_gs_base extends_bases"),
+            (Insn.VMLOAD, "loads_syscall_msrs loads_sysenter_msrs beyond_physical_memory_is_gp takes_the_address_size"),
+            (Insn.VMSAVE, "to_an_unaligned_address_is_gp writes_segments writes_kernel_gs_base writes_nothing_else"),
+            (
+                Insn.VMSAVE,
+                "writes_syscall_msrs writes_sysenter_msrs beyond_physical_memory_is_gp takes_the_address_size",
+            ),
+        )
+        for claim in claims.split()
+    },
+    "test_limits_of_fs_and_gs_are_loaded": VMLOAD_DOES_NOTHING,
+    "test_other_attributes_of_fs_and_gs_are_ignored": VMLOAD_DOES_NOTHING,
+    "test_other_attributes_of_the_task_are_ignored": VMLOAD_DOES_NOTHING,
     "test_cpuid_tells_revision_and_asids": Fault(insn=Insn.CPUID, select=CPUID_SVM, force={"rax": (0, 0xFF)}),
 }
 """The defect for a case that is not about VMRUN."""
