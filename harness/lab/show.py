@@ -14,14 +14,15 @@ _MEANT = {6: "#UD", 8: "#DF", 10: "#TS", 11: "#NP", 12: "#SS", 13: "#GP", 14: "#
 
 def text(seen: Seen) -> str:
     """The whole observation, some lines a step."""
-    lines = [f"{seen.engine} {seen.engine_version}, {seen.cpu}: the machine {seen.ended}"]
-    for number, step in enumerate(seen.program.steps):
-        lines.append(f"{number:>3} {_asked(step)}")
-        if number < len(seen.steps):
-            lines += [f"      {line}" for line in came(seen, number)]
-        elif number == len(seen.steps):
-            lines.append("      never ended")
-            break
+    return f"{seen.engine} {seen.engine_version}, {seen.cpu}: the machine {seen.ended}\n{steps(seen)}"
+
+
+def steps(seen: Seen) -> str:
+    """What each step did, the same for engines that did the same."""
+    lines: list[str] = []
+    for number, step in enumerate(seen.program.steps[: len(seen.steps) + 1]):
+        lines.append(f"step {number}: {_asked(step)}")
+        lines += [f"    {line}" for line in came(seen, number)] if number < len(seen.steps) else ["    never ended"]
     return "\n".join(lines)
 
 
@@ -85,6 +86,6 @@ def differences(seen: Mapping[str, Seen]) -> str:
             shown = "; ".join(came(one, number)) if number < len(one.steps) else f"never ended: {one.ended}"
             groups.setdefault(shown, []).append(name)
         if len(groups) > 1:
-            lines.append(f"{number:>3} {_asked(programs[0].steps[number])}")
-            lines += [f"      {', '.join(names)}: {shown}" for shown, names in groups.items()]
+            lines.append(f"step {number}: {_asked(programs[0].steps[number])}")
+            lines += [f"    {', '.join(names)}: {shown}" for shown, names in groups.items()]
     return "\n".join(lines) or f"{', '.join(seen)}: the same"

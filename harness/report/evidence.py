@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
+from harness.lab import show
 from harness.lab.seen import Seen
 from harness.ledger import Entry, Evidence, Ledger
 from harness.machine.vmcb import Vmcb
@@ -75,13 +76,7 @@ def _of_boot(seen: Observation) -> Iterator[tuple[str, str]]:
 def _of_program(seen: Seen) -> Iterator[tuple[str, str]]:
     yield "how it ended", f"{seen.ended}\n"
     yield "command line", shlex.join(seen.command) + "\n"
-    lines = []
-    for number, (step, did) in enumerate(zip(seen.program.steps, seen.steps, strict=False)):
-        given = " ".join(f"{name}={value:#x}" for name, value in step.registers.items())
-        came = "ran" if did.vector is None else f"vector {did.vector} error {did.error:#x} at +{did.rip:#x}"
-        lines.append(f"step {number}: CPL {step.cpl} {step.code.hex(' ')} {given}\n    {came}; EFER={did.efer:#x}")
-        lines.append("    " + " ".join(f"{name}={value:#x}" for name, value in did.registers.items()))
-    yield "steps", "\n".join(lines) + "\n"
+    yield "steps", show.steps(seen) + "\n"
 
 
 def event_text(event: Event) -> str:

@@ -126,7 +126,7 @@ def test_where_they_differ_is_shown(session: Session) -> None:
     one = seen["one"]
     other = one.steps[1].model_copy(update={"vector": None})
     seen["two"] = one.model_copy(update={"steps": [one.steps[0], other]})
-    assert str(seen).splitlines()[1:] == ["      one: #UD, error code 0x0, at +0x0", "      two: ran"]
+    assert str(seen).splitlines()[1:] == ["    one: #UD, error code 0x0, at +0x0", "    two: ran"]
 
 
 def test_what_runs() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from harness.lab.seen import Seen
+from harness.lab.show import exit_text
 from harness.ledger import Entry, Evidence, Ledger, Verdict
 from harness.machine.vmcb import Vmcb
 from harness.observation import Event, Observation
@@ -23,6 +25,7 @@ LONGEST = 60_000
 """How many characters of a text are shown."""
 
 _VMRUNS = 4  # of a boot: the first ones and the last
+_VMRUNS_OF_PROGRAM = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Text:
 class Exhibit:
     """What a machine showed: ``summary`` in a line, and what it did, for a program step by step.
 
-    ``page`` is the name of the page with all of it, for a boot that has one.
+    ``page`` is the name of the page with all of it, for a boot, or a program with VMRUNs, that has one.
     """
 
     id: str
@@ -91,8 +94,7 @@ class Exhibits:
 
     def _make(self, entry: Entry, evidence: Evidence) -> Exhibit | None:
         if evidence.seen is not None:
-            texts = dict(attachments(self._of(evidence), entry))
-            return Exhibit(evidence.id, str(evidence.seen.ended), _cut("steps", texts.get("steps", "")).text)
+            return self._program(entry, evidence, evidence.seen)
         return self._boot(entry, evidence, evidence.observation) if evidence.observation else None
 
     def _boot(self, entry: Entry, evidence: Evidence, seen: Observation) -> Exhibit:
@@ -106,6 +108,15 @@ class Exhibits:
         dumps = tuple(_dumps(seen))
         self.boots.append(Boot(self._page(evidence.id), _title(evidence, seen), entry, texts, dumps))
         return Exhibit(evidence.id, summary, page=self.boots[-1].page, dumps=bool(dumps))
+
+    def _program(self, entry: Entry, evidence: Evidence, seen: Seen) -> Exhibit:
+        texts = tuple(_cut(name, text) for name, text in attachments(self._of(evidence), entry))
+        steps = next((one.text for one in texts if one.name == "steps"), "")
+        dumps = tuple(_dumps_of(seen))
+        if not dumps or len(self.boots) == PAGES:
+            return Exhibit(evidence.id, str(seen.ended), steps)
+        self.boots.append(Boot(self._page(evidence.id), f"{seen.cpu}, program", entry, texts, dumps))
+        return Exhibit(evidence.id, str(seen.ended), steps, page=self.boots[-1].page, dumps=True)
 
     def _of(self, evidence: Evidence) -> Ledger:
         """A ledger of this evidence alone, which is not to be read twice."""
@@ -138,6 +149,16 @@ def _dumps(seen: Observation) -> Iterable[Dump]:
         yield Dump(f"VMRUN {number} at {event.where}{_came_back(event)}", event.vmcb, event.vmcb_after)
     if seen.vmcb is not None:
         yield Dump("at the end", seen.vmcb, None)
+
+
+def _dumps_of(seen: Seen) -> Iterable[Dump]:
+    places = [
+        place
+        for place, step in enumerate(seen.program.steps[: len(seen.steps)])
+        if step.vmcb is not None and step.vmcb in seen.program.watches
+    ]
+    for vmrun in map(seen.vmrun_at, places[:_VMRUNS_OF_PROGRAM]):
+        yield Dump(f"{vmrun.name}: {exit_text(vmrun)}", vmrun.before.data, vmrun.after.data)
 
 
 def _came_back(event: Event) -> str:
