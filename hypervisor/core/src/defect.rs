@@ -41,6 +41,8 @@ defects! {
     HSAVE_READABLE = "defect-hsave-readable",
     SVM_INSN_SKIPPED = "defect-svm-insn-skipped",
     CPL3_GP = "defect-cpl3-gp",
+    A20_PASSED = "defect-a20-passed",
+    INIT_PASSED = "defect-init-passed",
     MEMORY_OFFERED = "defect-memory-offered",
     HYPERVISOR_MAPPED = "defect-hypervisor-mapped",
     MAP_CHANGED = "defect-map-changed",

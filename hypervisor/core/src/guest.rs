@@ -62,11 +62,10 @@ impl Guest {
         image: &Image,
         count: u64,
     ) -> Self {
-        const COUNT: GuestPhys = GuestPhys(0x600);
         let entry = GuestPhys(setup::ENTRY.into());
         memory.write(entry, image.bytes).expect("the built-in guests fit");
         memory
-            .write(COUNT, &count.to_le_bytes())
+            .write(setup::COUNT, &count.to_le_bytes())
             .expect("the count is in the first page");
         Self {
             vcpu: Vcpu {

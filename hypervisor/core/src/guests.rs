@@ -17,7 +17,7 @@ macro_rules! guests {
 }
 
 guests![
-    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd"
+    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab"
 ];
 
 /// The guest with this name.

@@ -2,7 +2,7 @@
 //! or an operating system that comes as boot modules.
 //!
 //! `README.md` is the map. The way through the code: [`image_main`] here, [`enable::enable`], then for the small guests
-//! [`setup::build`], [`run::run`], and from there the handlers in [`exits`]; for an operating system [`os::start`].
+//! [`setup::build`], [`run::run`], and from there the handlers in [`exits`]; for an operating system [`os::start_kernel`].
 #![no_std]
 #![no_main]
 
@@ -62,7 +62,8 @@ fn start(boot: &Boot) -> Outcome {
 
     match options.guest {
         Choice::BuiltIn(image) => built_in(image, &options),
-        Choice::Linux => os::start(boot, &options),
+        Choice::WholeMachine(image) => os::start_small(boot, &options, image),
+        Choice::Linux => os::start_kernel(boot, &options),
     }
 }
 

@@ -7,11 +7,16 @@ use crate::guests::{self, Image};
 /// The keys of the words below, with their `=`: a loader's path ends where the first of them begins.
 pub const KEYS: &[&str] = &["guest=", "count=", "npt="];
 
+/// What stands before the name of a built-in guest that gets a whole machine.
+const WHOLE_MACHINE: &str = "pc.";
+
 /// Which guest.
 #[derive(Clone, Copy)]
 pub enum Choice {
     /// One that is part of the hypervisor.
     BuiltIn(&'static Image),
+    /// One of those, with a whole machine rather than 2 MiB of memory and no devices.
+    WholeMachine(&'static Image),
     /// A Linux kernel, which comes as a boot module.
     Linux,
 }
@@ -37,7 +42,18 @@ impl Options {
         for word in words(line) {
             match pair(word)? {
                 ("guest", "linux") => options.guest = Choice::Linux,
-                ("guest", name) => options.guest = Choice::BuiltIn(guests::find(name).ok_or(BadWord(word))?),
+                ("guest", name) => {
+                    let (small, whole_machine) = match name.strip_prefix(WHOLE_MACHINE) {
+                        Some(small) => (small, true),
+                        None => (name, false),
+                    };
+                    let image = guests::find(small).ok_or(BadWord(word))?;
+                    options.guest = if whole_machine {
+                        Choice::WholeMachine(image)
+                    } else {
+                        Choice::BuiltIn(image)
+                    };
+                }
                 ("count", number) => options.count = decimal(word, number)?,
                 ("npt", "auto") => options.nested_paging = true,
                 ("npt", "off") => options.nested_paging = false,

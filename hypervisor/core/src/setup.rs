@@ -1,6 +1,6 @@
 //! The guest's VMCB and permission maps, field by field: APM vol. 2, 15.5.1, 15.10, 15.11, appendix B.
 
-use svm::addr::{Asid, HostPhys};
+use svm::addr::{Asid, GuestPhys, HostPhys};
 use svm::intercepts::{CrMask, ExceptionIntercepts, Misc1, Misc2};
 use svm::msr;
 use svm::msrpm::MsrAccess;
@@ -14,6 +14,9 @@ use crate::paging::Paging;
 
 /// Where a guest is loaded and entered.
 pub const ENTRY: u16 = 0x7C00;
+
+/// Where it finds its count.
+pub const COUNT: GuestPhys = GuestPhys(0x600);
 
 /// The guest's address space. There is one guest, so it keeps its identifier for ever.
 const ASID: Asid = if defect::ASID_ZERO { Asid::HOST } else { Asid(1) };

@@ -5,6 +5,7 @@ use svm::addr::GuestPhys;
 
 use super::{End, Next};
 use crate::guest::Guest;
+use crate::vcpu::Vcpu;
 
 const PRINT: u32 = 1;
 const RECORD: u32 = 2;
@@ -17,26 +18,35 @@ const DENIED: u64 = u64::MAX;
 /// As much as a record holds when every byte is escaped would be less; a longer text is cut, not refused.
 const LONGEST_TEXT: usize = 900;
 
-/// Does what the guest asks for.
+/// Does what the guest asks for, and retires the instruction.
 pub fn handle(guest: &mut Guest) -> Next {
-    let (rbx, rcx) = (guest.registers.rbx, guest.registers.rcx);
-    let result = match guest.rax() as u32 {
-        _ if guest.cpl() != 0 => DENIED,
-        PRINT => print(guest, GuestPhys(rbx), rcx),
+    let Guest { vcpu, memory, .. } = guest;
+    match serve(vcpu, |address, bytes| memory.read(address, bytes)) {
+        Some(next) => next,
+        None => guest.retire(),
+    }
+}
+
+/// Does what the guest asks for. `read` gives its memory. `None`: the guest goes on behind the instruction.
+pub fn serve(vcpu: &mut Vcpu, read: impl FnOnce(GuestPhys, &mut [u8]) -> Option<()>) -> Option<Next> {
+    let (rbx, rcx) = (vcpu.registers.rbx, vcpu.registers.rcx);
+    let result = match vcpu.rax() as u32 {
+        _ if vcpu.cpl() != 0 => DENIED,
+        PRINT => print(read, GuestPhys(rbx), rcx),
         RECORD => note(rbx, rcx),
-        EXIT => return exit(rbx),
+        EXIT => return Some(exit(rbx)),
         NOTHING => DONE,
         _ => DENIED,
     };
-    guest.set_rax(result);
-    guest.retire()
+    vcpu.set_rax(result);
+    None
 }
 
-fn print(guest: &Guest, text: GuestPhys, length: u64) -> u64 {
+fn print(read: impl FnOnce(GuestPhys, &mut [u8]) -> Option<()>, text: GuestPhys, length: u64) -> u64 {
     let mut buffer = [0; LONGEST_TEXT];
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(LONGEST_TEXT);
     let buffer = &mut buffer[..length];
-    match guest.memory.read(text, buffer) {
+    match read(text, buffer) {
         Some(()) => {
             Record::new("guest.print").text("text", buffer).emit();
             DONE

@@ -1,51 +1,40 @@
 //! From boot modules to a kernel in its place: the first module is a bzImage, with its command line, the second its
-//! initial RAM disk.
+//! initial RAM disk. And a small guest that gets a whole machine.
 
 use pc::bzimage::{Kernel, Parameters};
-use pc::memory::{Area, MemoryMap, Span, Wanted, highest_place, lowest_place};
+use pc::memory::{MemoryMap, Span, Wanted};
 use runtime::handover::{Handover, MAX_MODULE_CMDLINE, Module};
-use svm::addr::{HostPhys, PAGE_SIZE, page_ceil, page_floor};
+use svm::addr::PAGE_SIZE;
 
-use super::processors;
-use crate::defect;
-use crate::memory::image;
+use super::layout::{Layout, MAPPED};
+use crate::guests::Image;
+use crate::setup::{COUNT, ENTRY};
 
-/// What the boot code maps: physical addresses up to here are linear addresses.
-const MAPPED: u64 = 4 << 30;
-/// What the hypervisor keeps for nested tables.
-const TABLES_SIZE: u64 = 1 << 20;
-/// And with the room for further processors.
-const POOL_SIZE: u64 = TABLES_SIZE + processors::MAX as u64 * processors::ROOM;
-/// How many spans the hypervisor keeps.
-pub const KEPT: usize = 3;
-/// Parameters, command line, and the page of `Extras`.
+/// Parameters, command line, and a page for the rest.
 const LOW_PAGES: u64 = 3;
 const CONVENTIONAL: Span = Span {
     start: PAGE_SIZE,
     end: 0xA_0000,
 };
-/// Below where operating systems look for firmware's tables, which begin at 512 KiB at the earliest, whatever the memory
-/// map says; above the first 64 KiB, which Linux watches for a firmware that writes there.
-const UNSEARCHED: Span = Span {
-    start: 0x1_0000,
-    end: 0x8_0000,
-};
-const ABOVE_1_MIB: Span = Span {
-    start: 0x10_0000,
-    end: MAPPED,
-};
-/// Greater than any firmware's map.
-const MOST_AREAS: usize = 64;
 const RSDP_SIZE: usize = 36;
 const RSDP_OFFSET: u64 = 0x800;
 
 /// What the boot protocol wants in the global descriptor table: nothing, nothing, code at 10h, data at 18h.
 const GDT: [u64; 4] = [0, 0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF];
 
-/// Where the guest begins.
+/// How the guest begins.
 #[derive(Clone, Copy)]
-pub struct Entry {
-    /// The kernel's 32-bit entry point.
+pub enum Entry {
+    /// In protected mode, as Linux' boot protocol says.
+    Kernel(KernelEntry),
+    /// In real mode at 0000:7C00.
+    RealMode,
+}
+
+/// Where a kernel begins.
+#[derive(Clone, Copy)]
+pub struct KernelEntry {
+    /// Its 32-bit entry point.
     pub code: u64,
     /// The page of boot parameters.
     pub parameters: u64,
@@ -55,7 +44,20 @@ pub struct Entry {
     pub gdt_limit: u16,
 }
 
-/// Where everything goes. Nothing has been moved yet.
+/// Puts a small guest where it wants to be.
+///
+/// # Safety
+/// As of [`Plan::load`].
+pub unsafe fn load_small(image: &Image, count: u64) -> Entry {
+    // SAFETY: the caller says that conventional memory is free.
+    unsafe {
+        put(ENTRY.into(), image.bytes);
+        put(COUNT.0, &count.to_le_bytes());
+    }
+    Entry::RealMode
+}
+
+/// Where everything of a kernel goes. Nothing has been moved yet.
 pub struct Plan<'a> {
     kernel: Kernel<'a>,
     cmdline: &'a [u8],
@@ -64,9 +66,8 @@ pub struct Plan<'a> {
     code: Span,
     low: Span,
     memory: MemoryMap,
-    /// What the hypervisor keeps, in the order of addresses: a page below 1 MiB, where further processors start; its
-    /// image; and the pool.
-    pub hidden: [Span; KEPT],
+    /// Who has what of the memory.
+    pub layout: Layout,
 }
 
 impl<'a> Plan<'a> {
@@ -85,72 +86,22 @@ impl<'a> Plan<'a> {
             return Err("the initial RAM disk lies higher than the kernel takes");
         }
 
-        let mut areas = [Area::default(); MOST_AREAS];
-        let told = handover
-            .areas()
-            .ok_or("the loader gave no memory map, or too long a one")?;
-        let areas = areas.get_mut(..told.len()).ok_or("the memory map is too long")?;
-        for (area, told) in areas.iter_mut().zip(told) {
-            *area = Area {
-                span: Span {
-                    start: told.start,
-                    end: told.end,
-                },
-                kind: told.kind,
-            };
-        }
-
-        let mut taken = Taken::default();
-        taken.add(image());
-        taken.add(span(kernel_module));
-        ramdisk.into_iter().for_each(|span| taken.add(span));
-        let pool = highest_place(
-            areas,
-            taken.sorted(),
-            Wanted {
-                size: POOL_SIZE,
-                align: PAGE_SIZE,
-                within: ABOVE_1_MIB,
-            },
-        );
-        let pool = pool.ok_or("there is no memory left for nested tables")?;
-        taken.add(pool);
+        let modules = [Some(span(kernel_module)), ramdisk];
+        let mut layout = Layout::choose(handover, modules.into_iter().flatten())?;
         // Not below where it would like to be: there is what it was built for.
-        let code = lowest_place(
-            areas,
-            taken.sorted(),
-            Wanted {
-                size: kernel.init_size,
-                align: kernel.alignment,
-                within: Span {
-                    start: kernel.preferred,
-                    end: MAPPED,
-                },
+        let code = layout.place(Wanted {
+            size: kernel.init_size,
+            align: kernel.alignment,
+            within: Span {
+                start: kernel.preferred,
+                end: MAPPED,
             },
-        );
-        let startup = highest_place(
-            areas,
-            taken.sorted(),
-            Wanted {
-                size: PAGE_SIZE,
-                align: PAGE_SIZE,
-                within: UNSEARCHED,
-            },
-        );
-        let startup = startup.ok_or("there is no memory left below 640 KiB")?;
-        taken.add(startup);
-        let low = lowest_place(
-            areas,
-            taken.sorted(),
-            Wanted {
-                size: LOW_PAGES * PAGE_SIZE,
-                align: PAGE_SIZE,
-                within: CONVENTIONAL,
-            },
-        );
-        let hidden = [startup, image(), pool];
-        let kept: &[Span] = if defect::MEMORY_OFFERED { &[] } else { &hidden };
-        let memory = MemoryMap::without(areas.iter().copied(), kept).map_err(|_| "the memory map is too long")?;
+        });
+        let low = layout.place(Wanted {
+            size: LOW_PAGES * PAGE_SIZE,
+            align: PAGE_SIZE,
+            within: CONVENTIONAL,
+        });
         Ok(Self {
             kernel,
             cmdline,
@@ -158,8 +109,8 @@ impl<'a> Plan<'a> {
             rsdp: handover.rsdp,
             code: code.ok_or("there is no memory left for the kernel")?,
             low: low.ok_or("there is no memory left below 640 KiB")?,
-            memory,
-            hidden,
+            memory: layout.told().map_err(|_| "the memory map is too long")?,
+            layout,
         })
     }
 
@@ -196,58 +147,12 @@ impl<'a> Plan<'a> {
             });
             put(parameters, &page);
         }
-        Entry {
+        Entry::Kernel(KernelEntry {
             code: self.code.start,
             parameters,
             gdt: extras,
             gdt_limit: (size_of_val(&GDT) - 1) as u16,
-        }
-    }
-
-    /// Where the loader said that the ACPI tables begin, 0 if it did not.
-    pub fn rsdp(&self) -> u64 {
-        self.rsdp
-    }
-
-    /// Where further processors start.
-    pub fn startup_page(&self) -> HostPhys {
-        let [startup, _, _] = self.hidden;
-        HostPhys(startup.start)
-    }
-
-    /// Where the nested tables' pages are, and how many.
-    pub fn tables(&self) -> (HostPhys, u64) {
-        let [_, _, pool] = self.hidden;
-        (HostPhys(pool.start), TABLES_SIZE / PAGE_SIZE)
-    }
-
-    /// Where the room for further processors begins.
-    pub fn room(&self) -> HostPhys {
-        let [_, _, pool] = self.hidden;
-        HostPhys(pool.start + TABLES_SIZE)
-    }
-}
-
-/// Memory that is in use, in the order of addresses.
-#[derive(Default)]
-struct Taken {
-    spans: [Span; 5],
-    count: usize,
-}
-
-impl Taken {
-    /// Whole pages: the last page of a module is nobody else's.
-    fn add(&mut self, span: Span) {
-        self.spans[self.count] = Span {
-            start: page_floor(span.start),
-            end: page_ceil(span.end).unwrap_or(span.end),
-        };
-        self.count += 1;
-        self.spans[..self.count].sort_unstable_by_key(|span| span.start);
-    }
-
-    fn sorted(&self) -> &[Span] {
-        &self.spans[..self.count]
+        })
     }
 }
 

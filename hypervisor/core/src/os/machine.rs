@@ -12,12 +12,10 @@ use svm::checks::Host;
 use svm::npt::{EntryFlags, Levels, PageSize, Tables};
 use svm::regs::{Cr0, Cr4};
 
-use super::load::{KEPT, Plan};
+use super::layout::{KEPT, Layout, MAPPED};
 use crate::defect;
 use crate::memory::TablePool;
 
-/// What the boot code maps: physical addresses up to here are linear addresses.
-const MAPPED: u64 = 4 << 30;
 /// As far as pages of 1 GiB reach with one table.
 const MAPPED_BY_HUGE_PAGES: u64 = 512 << 30;
 /// CPUID Fn8000_0001_EDX\[Page1GB\].
@@ -45,29 +43,29 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Builds the nested tables.
+    /// Builds the nested tables. `rsdp` is where the loader says that the ACPI tables begin, 0 to search.
     ///
     /// # Safety
-    /// The plan's pool is RAM that nobody else uses.
-    pub unsafe fn new(plan: &Plan, iopm: HostPhys, msrpm: HostPhys) -> Self {
-        let (base, pages) = plan.tables();
+    /// The layout's pool is RAM that nobody else uses.
+    pub unsafe fn new(layout: &Layout, rsdp: u64, iopm: HostPhys, msrpm: HostPhys) -> Self {
+        let (base, pages) = layout.tables();
         // SAFETY: the caller answers for the pool.
         let pool = unsafe { TablePool::at(base, pages) };
         let apic = local_apic();
         // SAFETY: reads RAM and ROM below 4 GiB, which the boot code maps; nobody runs who could change them.
         let byte = |address: u64| (address < MAPPED).then(|| unsafe { (address as *const u8).read_volatile() });
-        let power = acpi::power_control(byte, plan.rsdp());
+        let power = acpi::power_control(byte, rsdp);
         match power {
             Some(power) => log!("ACPI: power is switched off by port {:#x}", power.port),
             None => log!("ACPI: no tables; the guest cannot switch the power off"),
         }
         Self {
-            hidden: plan.hidden,
-            startup_page: plan.startup_page(),
-            room: plan.room(),
+            hidden: layout.hidden,
+            startup_page: layout.startup_page(),
+            room: layout.room(),
             iopm,
             msrpm,
-            tables: nested(pool, &plan.hidden, apic),
+            tables: nested(pool, &layout.hidden, apic),
             apic,
             power,
             processor: Host::from_cpuid(
@@ -97,10 +95,12 @@ impl Machine {
         Some(unsafe { (aligned as *const u64).read_volatile() })
     }
 
-    /// Reads bytes of one page; `None` where the guest has no memory, or the host does not map it.
+    /// Reads bytes of one page; `None` if they are not, where the guest has no memory, or the host does not map it.
     #[inline]
     pub fn read(&self, address: GuestPhys, bytes: &mut [u8]) -> Option<()> {
-        debug_assert!(address.page_offset() + bytes.len() as u64 <= PAGE_SIZE);
+        if address.page_offset() + bytes.len() as u64 > PAGE_SIZE {
+            return None;
+        }
         if address.0 >= MAPPED || self.hidden.iter().any(|span| span.contains(address.0)) {
             return None;
         }

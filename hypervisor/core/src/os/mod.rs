@@ -5,6 +5,7 @@
 
 mod cpu;
 mod exits;
+mod layout;
 mod load;
 mod machine;
 mod processors;
@@ -17,11 +18,13 @@ use runtime::{Boot, Outcome, descriptors, log};
 use svm::features::SvmFeatures;
 
 use crate::enable;
+use crate::guests::Image;
 use crate::memory::{Pages, host_address, host_save_area};
 use crate::options::Options;
 use crate::report;
 use cpu::Cpu;
-use load::Plan;
+use layout::Layout;
+use load::{Entry, Plan};
 use machine::Machine;
 
 /// Exceptions, the NMI among them.
@@ -36,14 +39,33 @@ struct Once(UnsafeCell<Option<Machine>>);
 unsafe impl Sync for Once {}
 
 /// Loads the kernel that came as a boot module, and runs it to its end.
-pub fn start(boot: &Boot, options: &Options) -> Outcome {
-    let plan = match Plan::make(&boot.handover) {
-        Ok(plan) => plan,
+pub fn start_kernel(boot: &Boot, options: &Options) -> Outcome {
+    match Plan::make(&boot.handover) {
+        // SAFETY: the plan lies in memory that nothing uses, and the loader's information has been copied.
+        Ok(plan) => start(boot, options, &plan.layout, || unsafe { plan.load() }),
         Err(why) => {
             log!("the boot modules: {why}");
-            return Outcome::BadModules;
+            Outcome::BadModules
         }
-    };
+    }
+}
+
+/// Runs a small guest, which gets the whole machine.
+pub fn start_small(boot: &Boot, options: &Options, image: &Image) -> Outcome {
+    match Layout::choose(&boot.handover, core::iter::empty()) {
+        // SAFETY: conventional memory is the guest's, and the loader's information has been copied.
+        Ok(layout) => start(boot, options, &layout, || unsafe {
+            load::load_small(image, options.count)
+        }),
+        Err(why) => {
+            log!("a whole machine: {why}");
+            Outcome::BadModules
+        }
+    }
+}
+
+/// Enables SVM, loads the guest, and runs it. To be called once.
+fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() -> Entry) -> Outcome {
     if !options.nested_paging {
         log!("this guest needs nested paging, and the command line forbids it");
         return Outcome::NoNestedPaging;
@@ -57,20 +79,23 @@ pub fn start(boot: &Boot, options: &Options) -> Outcome {
         Err(refusal) => return enable::outcome(refusal),
     };
 
-    // SAFETY: this function runs once; the plan lies in memory that nothing uses, and the loader's information has been
-    // copied.
-    let (mut pages, entry) = unsafe { (Pages::take(), plan.load()) };
+    let entry = load();
+    // SAFETY: this function runs once.
+    let mut pages = unsafe { Pages::take() };
     let (iopm, msrpm) = (host_address(pages.iopm), host_address(pages.msrpm));
-    // SAFETY: the plan set this memory aside, and no other reference to the machine exists yet.
-    let machine: &'static Machine = unsafe { (*MACHINE.0.get()).insert(Machine::new(&plan, iopm, msrpm)) };
-    // SAFETY: the plan set this memory aside, too.
+    // SAFETY: the layout set this memory aside, and no other reference to the machine exists yet.
+    let machine: &'static Machine =
+        unsafe { (*MACHINE.0.get()).insert(Machine::new(layout, boot.handover.rsdp, iopm, msrpm)) };
+    // SAFETY: the layout set this memory aside, too.
     unsafe { processors::prepare(machine) };
     setup::build(&mut pages, machine, entry);
     report::before_first_entry(pages.vmcb, "nested", machine.nested_root());
-    log!(
-        "kernel at {:#x}, parameters at {:#x}; the rest is the guest's",
-        entry.code,
-        entry.parameters
-    );
+    if let Entry::Kernel(kernel) = entry {
+        log!(
+            "kernel at {:#x}, parameters at {:#x}; the rest is the guest's",
+            kernel.code,
+            kernel.parameters
+        );
+    }
     run::run(&mut Cpu::first(pages.vmcb, leaf.features, machine))
 }

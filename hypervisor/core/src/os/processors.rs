@@ -53,6 +53,8 @@ struct UnsafeControl(UnsafeCell<Control>);
 unsafe impl Sync for UnsafeControl {}
 
 static MACHINE: AtomicPtr<Machine> = AtomicPtr::new(core::ptr::null_mut());
+/// The processor that the firmware started.
+static FIRST: AtomicU32 = AtomicU32::new(0);
 /// Where each shall start, as a start-up interrupt says it: the number of a page.
 static VECTORS: [AtomicU8; MAX] = [const { AtomicU8::new(0) }; MAX];
 /// Which run the guest's code, or wait for its interrupts; bit n is processor n.
@@ -93,22 +95,23 @@ pub unsafe fn prepare(machine: &'static Machine) {
         *CONTROL.0.get() = control;
     }
     MACHINE.store((&raw const *machine).cast_mut(), Ordering::Release);
+    FIRST.store(current(), Ordering::Release);
     wake(current());
 }
 
-/// The guest sends INIT: the target stops, whatever it does. True if the command may pass.
+/// The guest sends INIT: the target stops, whatever it does. True if the command may pass. The first processor cannot be
+/// stopped so: after INIT it does not wait, but starts the firmware, without a hypervisor.
 pub fn init(target: Target) -> bool {
-    match target {
-        Target::One(id) if id == current() => false,
-        Target::One(id) => {
-            sleep(id);
-            true
-        }
-        Target::Others => {
-            AWAKE.fetch_and(bit(current()), Ordering::AcqRel);
-            true
-        }
+    let (sender, first) = (current(), FIRST.load(Ordering::Acquire));
+    let stopped = match target {
+        Target::One(id) => bit(id),
+        Target::Others => !bit(sender),
+    };
+    if stopped & (bit(first) | bit(sender)) != 0 {
+        return false;
     }
+    AWAKE.fetch_and(!stopped, Ordering::AcqRel);
+    true
 }
 
 /// The guest sends a start-up interrupt. The vector to be sent instead; `None` if there is no room for the target.

@@ -7,10 +7,11 @@ use svm::msrpm::MsrAccess;
 use svm::regs::{Cr0, Efer, Rflags};
 use svm::vmcb::{Attributes, DescriptorTable, NestedControl, Segment, TlbControl, Vmcb};
 
-use super::load::Entry;
+use super::load::{Entry, KernelEntry};
 use super::machine::Machine;
 use crate::defect;
 use crate::memory::Pages;
+use crate::setup::ENTRY;
 
 const ASID: Asid = Asid(1);
 /// The PAT after reset (APM vol. 2, 7.8.2).
@@ -21,7 +22,13 @@ pub fn build(pages: &mut Pages, machine: &Machine, entry: Entry) {
     ports(pages, machine);
     registers(pages);
     control(pages.vmcb, machine);
-    protected_mode(pages.vmcb, entry);
+    match entry {
+        Entry::Kernel(kernel) => protected_mode(pages.vmcb, kernel),
+        Entry::RealMode => {
+            real_mode(pages.vmcb, 0);
+            pages.vmcb.save.rip = ENTRY.into();
+        }
+    }
 }
 
 /// Fills in the VMCB, which is all 0, of a further processor that got a start-up interrupt.
@@ -95,7 +102,7 @@ fn intercepts(vmcb: &mut Vmcb) {
 }
 
 /// What the boot protocol demands of its 32-bit entry point: flat segments, paging and interrupts off, RSI the parameters.
-fn protected_mode(vmcb: &mut Vmcb, entry: Entry) {
+fn protected_mode(vmcb: &mut Vmcb, entry: KernelEntry) {
     const CODE: u16 = 0x10;
     const DATA: u16 = 0x18;
     let flat = |selector, attributes| Segment {

@@ -5,6 +5,8 @@
 pub enum Verdict {
     /// Let the access happen.
     Pass,
+    /// Let the write happen, with this value.
+    Instead(u32),
     /// Writes do nothing; reads answer all ones, like an empty bus.
     Absent,
     /// The guest asks for a reset of the machine.
@@ -34,7 +36,11 @@ pub struct Rule {
 }
 
 const KEYBOARD_COMMAND: u16 = 0x64;
+/// Commands that write the controller's output port, where A20 and the reset line are: D1h all of it, DDh A20 alone.
+const WRITE_OUTPUT_PORT: u8 = 0xD1;
+const DISABLE_A20: u8 = 0xDD;
 const SYSTEM_CONTROL: u16 = 0x92;
+const A20: u8 = 1 << 1;
 const EXIT: u16 = 0xF4;
 const RESET_CONTROL: u16 = 0xCF9;
 const BOCHS_SHUTDOWN: u16 = 0x8900;
@@ -43,11 +49,11 @@ const BOCHS_SHUTDOWN: u16 = 0x8900;
 pub const RULES: &[Rule] = &[
     Rule {
         port: KEYBOARD_COMMAND,
-        why: "keyboard controller: commands F0h to FFh with bit 0 clear pulse the reset line",
+        why: "keyboard controller: F0h to FFh with bit 0 clear pulse the reset line; D1h and DDh reach A20, and with it the hypervisor's memory",
     },
     Rule {
         port: SYSTEM_CONTROL,
-        why: "bit 0 resets the processor",
+        why: "bit 0 resets the processor; bit 1 is A20, and with it the hypervisor's memory",
     },
     Rule {
         port: EXIT,
@@ -101,11 +107,20 @@ pub fn judge(access: Access, power: Option<PowerControl>) -> Verdict {
     if touches(RESET_CONTROL) && !is_pci_address && byte(RESET_CONTROL).is_some_and(|value| value & 4 != 0) {
         return Verdict::Reset;
     }
-    if touches(SYSTEM_CONTROL) && byte(SYSTEM_CONTROL).is_some_and(|value| value & 1 != 0) {
-        return Verdict::Reset;
+    if touches(SYSTEM_CONTROL)
+        && let (Some(value), Some(byte)) = (access.written, byte(SYSTEM_CONTROL))
+    {
+        if byte & 1 != 0 {
+            return Verdict::Reset;
+        }
+        return Verdict::Instead(value | u32::from(A20) << (8 * (SYSTEM_CONTROL - access.port)));
     }
-    if touches(KEYBOARD_COMMAND) && byte(KEYBOARD_COMMAND).is_some_and(|value| value & 0xF1 == 0xF0) {
-        return Verdict::Reset;
+    if touches(KEYBOARD_COMMAND) {
+        match byte(KEYBOARD_COMMAND) {
+            Some(command) if command & 0xF1 == 0xF0 => return Verdict::Reset,
+            Some(WRITE_OUTPUT_PORT | DISABLE_A20) => return Verdict::Absent,
+            _ => {}
+        }
     }
     match (power, access.written) {
         (Some(power), Some(value)) if access.port == power.port && power.is_soft_off(value) => Verdict::PowerOff,
@@ -155,7 +170,15 @@ mod tests {
         assert_eq!(written(0xCF9, 1, 0x02), Verdict::Pass);
         assert_eq!(written(0xCF8, 2, 0x0600), Verdict::Reset);
         assert_eq!(written(0x92, 1, 0x03), Verdict::Reset);
-        assert_eq!(written(0x92, 1, 0x02), Verdict::Pass);
+    }
+
+    #[test]
+    fn a20_stays_on() {
+        assert_eq!(written(0x92, 1, 0x00), Verdict::Instead(0x02));
+        assert_eq!(written(0x92, 1, 0x02), Verdict::Instead(0x02));
+        assert_eq!(written(0x91, 2, 0x0055), Verdict::Instead(0x0255));
+        assert_eq!(written(0x64, 1, 0xD1), Verdict::Absent);
+        assert_eq!(written(0x64, 1, 0xDD), Verdict::Absent);
     }
 
     #[test]

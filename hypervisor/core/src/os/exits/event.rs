@@ -3,16 +3,16 @@
 use svm::insn::Instruction;
 
 use crate::defect;
-use crate::exits::{GENERAL_PROTECTION, INVALID_OPCODE, Next};
+use crate::exits::{GENERAL_PROTECTION, INVALID_OPCODE, Next, hypercall};
 use crate::os::cpu::Cpu;
 
-/// Hypercall 4, which does nothing; there are no others for an operating system.
+/// The hypercalls of all guests; a text to be printed must not cross the end of a page.
 pub fn hypercall(cpu: &mut Cpu) -> Next {
-    const NOTHING: u32 = 4;
-    const DENIED: u64 = u64::MAX;
-    let known = cpu.rax() as u32 == NOTHING && cpu.cpl() == 0;
-    cpu.set_rax(if known { 0 } else { DENIED });
-    cpu.retire_plain([0x0F, 0x01, 0xD9])
+    let machine = cpu.machine;
+    match hypercall::serve(&mut cpu.vcpu, |address, bytes| machine.read(address, bytes)) {
+        Some(next) => next,
+        None => cpu.retire_plain([0x0F, 0x01, 0xD9]),
+    }
 }
 
 /// #GP: goes to the guest; but the #GP(0) of an SVM instruction becomes the #UD of a processor that has none (15.9).

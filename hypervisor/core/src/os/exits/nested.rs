@@ -6,6 +6,7 @@ use runtime::msr::try_wrmsr;
 use svm::exit::NpfErrorCode;
 use svm::system_registers::Illegal;
 
+use crate::defect;
 use crate::exits::{End, Next};
 use crate::os::cpu::Cpu;
 use crate::os::machine::Machine;
@@ -13,6 +14,8 @@ use crate::os::processors::{self, Target};
 
 const INTERRUPT_COMMAND: u64 = 0x300;
 const INTERRUPT_COMMAND_HIGH: u64 = 0x310;
+/// Physical ids that mean all processors, the sender too: of the APIC, and of the x2APIC (16.5).
+const BROADCASTS: [u32; 2] = [0xFF, u32::MAX];
 
 /// Answers a nested page fault.
 pub fn handle(cpu: &mut Cpu) -> Next {
@@ -76,9 +79,12 @@ pub fn write_command(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
 /// processor by it.
 fn command(machine: &Machine, value: u32, target: u32) -> Option<u32> {
     let command = apic::Command(value);
+    if defect::INIT_PASSED && command.is_init() {
+        return Some(value);
+    }
     let target = match (command.shorthand(), command.is_logical()) {
         (Shorthand::Others, _) => Target::Others,
-        (Shorthand::None, false) => Target::One(target),
+        (Shorthand::None, false) if !BROADCASTS.contains(&target) => Target::One(target),
         // To itself, to everybody, or by logical ids: nobody starts processors so.
         _ => return (!command.is_init() && !command.is_startup()).then_some(value),
     };

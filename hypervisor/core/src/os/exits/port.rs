@@ -31,6 +31,14 @@ pub fn handle(cpu: &mut Cpu) -> Next {
                 cpu.write_register(RAX, u64::MAX, size);
             }
         }
+        Verdict::Instead(value) => {
+            let access = Access {
+                written: if defect::A20_PASSED { written } else { Some(value) },
+                ..access
+            };
+            // SAFETY: the policy chose the value.
+            unsafe { pass(access) };
+        }
         Verdict::Pass => {
             // SAFETY: the policy found nothing in it that could harm the hypervisor.
             let read = unsafe { pass(access) };
