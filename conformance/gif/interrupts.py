@@ -1,6 +1,7 @@
 """Code that sends the processor an interrupt of its own local APIC, and tells when it was taken.
 
-An interrupt ends a step, and the next that is sent ends its service first. Each piece of code counts in EBX how far it came: the count at the end is where it was taken.
+An interrupt ends a step, and what sends the next ends its service first. Each piece of code counts in EBX how far it
+came: the count at the end is where the interrupt was taken.
 """
 
 VECTOR, NMI = 0x50, 2

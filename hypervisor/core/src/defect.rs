@@ -49,6 +49,13 @@ defects! {
     REGISTER_LOST = "defect-register-lost",
     MSR_REFUSED = "defect-msr-refused",
     POWER_OFF_MISNAMED = "defect-power-off-misnamed",
+    VMCB_DIRTY = "defect-vmcb-dirty",
+    GDTR_ATTRIBUTES = "defect-gdtr-attributes",
+    NULL_ATTRIBUTES = "defect-null-attributes",
+    LIMIT_IN_PAGES = "defect-limit-in-pages",
+    CS_DPL = "defect-cs-dpl",
+    ABSENT_FEATURE = "defect-absent-feature",
+    EVENT_RESERVED = "defect-event-reserved",
 }
 
 const _: () = {

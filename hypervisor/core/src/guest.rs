@@ -11,6 +11,7 @@ use svm::regs::{Cr0, Efer};
 use svm::system_registers::SystemRegisters;
 use svm::vmcb::{EventInjection, TlbControl};
 
+use crate::defect;
 use crate::exits::io::Serial;
 use crate::exits::{Next, cpuid};
 use crate::guests::Image;
@@ -87,6 +88,12 @@ impl Guest {
     pub fn enter(&mut self) -> Result<(), Fault> {
         if let Paging::Shadow(shadow) = &mut self.paging {
             shadow.before_entry();
+        }
+        if defect::CS_DPL {
+            self.vmcb.save.cs.attributes = self.vmcb.save.cs.attributes.with_dpl(3);
+        }
+        if defect::EVENT_RESERVED && self.vmcb.control.event_injection.is_valid() {
+            self.vmcb.control.event_injection.0 |= 1 << 12;
         }
         let entered = Entered::of(self.vmcb);
         let vmcb = self.vmcb_address();

@@ -58,6 +58,31 @@ pub fn build(pages: &mut Pages, paging: &Paging) {
         // Last, because the paging has its say in CR0.
         pages.vmcb.save.cr0 |= Cr0::NW;
     }
+    untidy(pages.vmcb);
+}
+
+/// Seeded defects in what no guest here depends on.
+fn untidy(vmcb: &mut Vmcb) {
+    const GDTR_ATTRIBUTES: usize = 0x462;
+    const UNUSED: usize = 0x3D0;
+    // SAFETY: both lie in the VMCB's page, and any byte may be there.
+    let write = |vmcb: &mut Vmcb, offset| unsafe { (&raw mut *vmcb).cast::<u8>().add(offset).write(1) };
+    if defect::VMCB_DIRTY {
+        write(vmcb, UNUSED);
+    }
+    if defect::GDTR_ATTRIBUTES {
+        write(vmcb, GDTR_ATTRIBUTES);
+    }
+    if defect::NULL_ATTRIBUTES {
+        vmcb.save.gs.attributes -= Attributes::P;
+    }
+    if defect::LIMIT_IN_PAGES {
+        vmcb.save.fs.attributes |= Attributes::G;
+        vmcb.save.fs.limit = 0x000F_FF00;
+    }
+    if defect::ABSENT_FEATURE {
+        vmcb.control.pause_filter_count = 1;
+    }
 }
 
 /// What exits, and why: README.md, "What is intercepted".

@@ -1,0 +1,1 @@
+"""Virtual interrupts (15.21): what VMRUN loads of them."""

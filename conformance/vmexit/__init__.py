@@ -1,0 +1,1 @@
+"""#VMEXIT (15.6, appendix C): which code it leaves, and where."""
