@@ -43,6 +43,8 @@ defects! {
     CPL3_GP = "defect-cpl3-gp",
     A20_PASSED = "defect-a20-passed",
     INIT_PASSED = "defect-init-passed",
+    HALT_PASSED = "defect-halt-passed",
+    SHUTDOWN_PASSED = "defect-shutdown-passed",
     MEMORY_OFFERED = "defect-memory-offered",
     HYPERVISOR_MAPPED = "defect-hypervisor-mapped",
     MAP_CHANGED = "defect-map-changed",

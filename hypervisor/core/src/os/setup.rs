@@ -97,6 +97,12 @@ fn intercepts(vmcb: &mut Vmcb) {
         | Misc2::MWAIT
         | Misc2::MWAIT_CONDITIONAL
         | Misc2::RDPRU;
+    if defect::HALT_PASSED {
+        control.intercept_misc1 -= Misc1::HLT;
+    }
+    if defect::SHUTDOWN_PASSED {
+        control.intercept_misc1 -= Misc1::SHUTDOWN;
+    }
     // SVM instructions raise it at CPL 3 before their intercept.
     control.intercept_exceptions = ExceptionIntercepts::GP;
 }
