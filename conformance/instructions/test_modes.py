@@ -21,13 +21,13 @@ def tried(insn: Insn, mode: StepMode, cpl: int) -> Step:
 
 
 def in_modes(insn: Insn) -> dict[str, Program]:
-    """The instruction in the modes that lack it, then in protected mode."""
+    """The instruction in the modes that lack it, then in 64-bit mode."""
     absent = (tried(insn, mode, mode.cpls[0]) for mode in WITHOUT)
-    return {"": Program(steps=(*enable_svm(), *absent, tried(insn, StepMode.PROTECTED, 0)))}
+    return {"": Program(steps=(*enable_svm(), *absent, tried(insn, StepMode.LONG, 0)))}
 
 
-def only_in_protected_mode(ran: Seen) -> None:
-    """#UD at the instruction in both modes, and none in protected mode."""
+def absent_there(ran: Seen) -> None:
+    """#UD at the instruction in both modes, and none in 64-bit mode."""
     seen = {step.name: (ran[n].vector, ran[n].rip) for n, step in enumerate(ran.program.steps) if step.mode in WITHOUT}
     assert seen == dict.fromkeys(seen, (UD, 0))
     assert ran[len(ran.program.steps) - 1].vector is None
@@ -37,29 +37,29 @@ def only_in_protected_mode(ran: Seen) -> None:
 @executes(in_modes(Insn.CLGI))
 def test_clgi_outside_protected_mode_is_ud(ran: Seen) -> None:
     """CLGI in real mode and in virtual-8086 mode raises #UD."""
-    only_in_protected_mode(ran)
+    absent_there(ran)
 
 
 @requirement("SVM-V3-012")
 @executes(in_modes(Insn.STGI))
 def test_stgi_outside_protected_mode_is_ud(ran: Seen) -> None:
     """STGI in real mode and in virtual-8086 mode raises #UD."""
-    only_in_protected_mode(ran)
+    absent_there(ran)
 
 
 @requirement("SVM-V3-013")
 @executes(in_modes(Insn.INVLPGA))
 def test_invlpga_outside_protected_mode_is_ud(ran: Seen) -> None:
     """INVLPGA in real mode and in virtual-8086 mode raises #UD."""
-    only_in_protected_mode(ran)
+    absent_there(ran)
 
 
-# In protected mode it would act, which no engine here survives: there STGI shows that EFER.SVME is set.
+# In 64-bit mode it would act, which no engine here survives: there STGI shows that EFER.SVME is set.
 @requirement("SVM-V3-014")
-@executes({"": Program(steps=(*in_modes(Insn.SKINIT)[""].steps[:-1], tried(Insn.STGI, StepMode.PROTECTED, 0)))})
+@executes({"": Program(steps=(*in_modes(Insn.SKINIT)[""].steps[:-1], tried(Insn.STGI, StepMode.LONG, 0)))})
 def test_skinit_outside_protected_mode_is_ud(ran: Seen) -> None:
     """SKINIT in real mode and in virtual-8086 mode raises #UD."""
-    only_in_protected_mode(ran)
+    absent_there(ran)
 
 
 EXISTS = {f"VMMCALL in {mode.value}": guest(mode, intercept_exceptions=CATCH) for mode in (Mode.REAL, Mode.V86)}
