@@ -58,6 +58,7 @@ defects! {
     CS_DPL = "defect-cs-dpl",
     ABSENT_FEATURE = "defect-absent-feature",
     EVENT_RESERVED = "defect-event-reserved",
+    USER_HYPERCALLS = "defect-user-hypercalls",
 }
 
 const _: () = {
