@@ -48,7 +48,7 @@ def test_names_a_triple_fault(seen: Observation) -> None:
 
 
 @requirement("SVM-15.5.1-017")
-@boots(HALT, cpus=Cpus.WITH_NPT, guest_runs=True)
+@boots(HALT, cpus=Cpus.WITH_NPT)
 def test_names_a_halt_for_ever(seen: Observation) -> None:
     """A guest that halts with its interrupts off has ended, by that name."""
     assert seen.outcome == "guest-halted", f"the machine {seen.ended}, outcome {seen.outcome}"

@@ -44,7 +44,7 @@ defects! {
     A20_PASSED = "defect-a20-passed",
     INIT_PASSED = "defect-init-passed",
     HALT_PASSED = "defect-halt-passed",
-    SHUTDOWN_PASSED = "defect-shutdown-passed",
+    SHUTDOWN_UNNAMED = "defect-shutdown-unnamed",
     MEMORY_OFFERED = "defect-memory-offered",
     HYPERVISOR_MAPPED = "defect-hypervisor-mapped",
     MAP_CHANGED = "defect-map-changed",

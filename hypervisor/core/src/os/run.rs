@@ -53,6 +53,7 @@ fn dispatch(cpu: &mut Cpu) -> Next {
         ExitCode::HLT => halt::handle(cpu),
         ExitCode::VMMCALL => event::hypercall(cpu),
         ExitCode::EXCP_GP => event::general_protection(cpu),
+        ExitCode::SHUTDOWN if defect::SHUTDOWN_UNNAMED => Next::Unhandled,
         ExitCode::SHUTDOWN => Next::SHUTDOWN,
         // Another processor of the guest's wants this one to stop.
         ExitCode::INIT => processors::wait_for_startup(),

@@ -100,9 +100,6 @@ fn intercepts(vmcb: &mut Vmcb) {
     if defect::HALT_PASSED {
         control.intercept_misc1 -= Misc1::HLT;
     }
-    if defect::SHUTDOWN_PASSED {
-        control.intercept_misc1 -= Misc1::SHUTDOWN;
-    }
     // SVM instructions raise it at CPL 3 before their intercept.
     control.intercept_exceptions = ExceptionIntercepts::GP;
 }
