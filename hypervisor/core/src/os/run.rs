@@ -7,7 +7,7 @@ use svm::vmcb::{EventInjection, TlbControl};
 use super::cpu::Cpu;
 use super::exits::{cpuid, event, halt, msr, nested, port};
 use super::processors;
-use crate::exits::{INVALID_OPCODE, Next};
+use crate::exits::{End, INVALID_OPCODE, Next};
 use crate::{defect, refused, report, world};
 
 /// Runs the guest to its end.
@@ -39,6 +39,7 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
                 report::exit(cpu);
                 return Outcome::UnhandledExit;
             }
+            Next::End(End::Guest { how: "shutdown", .. }) if defect::SHUTDOWN_UNNAMED => return Outcome::UnhandledExit,
             Next::End(end) => return report::end(cpu, end),
         }
     }
@@ -53,7 +54,6 @@ fn dispatch(cpu: &mut Cpu) -> Next {
         ExitCode::HLT => halt::handle(cpu),
         ExitCode::VMMCALL => event::hypercall(cpu),
         ExitCode::EXCP_GP => event::general_protection(cpu),
-        ExitCode::SHUTDOWN if defect::SHUTDOWN_UNNAMED => Next::Unhandled,
         ExitCode::SHUTDOWN => Next::SHUTDOWN,
         // Another processor of the guest's wants this one to stop.
         ExitCode::INIT => processors::wait_for_startup(),
