@@ -11,8 +11,9 @@ VECTOR = 0x40
 INTR = 0x60
 APIC, SPURIOUS, COMMAND = 0xFEE0_0000, 0xF0, 0x300
 FIXED_TO_SELF = 1 << 18 | VECTOR
+WAITS = "mov ecx, 100000\n.on: loop .on\nvmmcall"
 
-GUEST = guest(Mode.LONG, "nop\nnop\nvmmcall", rflags=Rflags.IF | 2, intercept_misc1=Misc1.SHUTDOWN | Misc1.INTR)
+GUEST = guest(Mode.LONG, WAITS, rflags=Rflags.IF | 2, intercept_misc1=Misc1.SHUTDOWN | Misc1.INTR)
 # The local APIC is enabled; with GIF=0, RFLAGS.IF is no matter.
 HOLDS = f"mov ebx, {APIC:#x}\nmov dword [rbx + {SPURIOUS:#x}], 0x1FF\nclgi\nsti"
 SENDS = f"mov dword [rbx + {COMMAND:#x}], {FIXED_TO_SELF:#x}\nnop"
