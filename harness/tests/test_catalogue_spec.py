@@ -59,12 +59,12 @@ def test_what_cannot_be_tested_says_why(spec: Spec) -> None:
 
 def test_conditions_combine(spec: Spec) -> None:
     known = catalogue.load().values()
-    _, said, _ = spec("--section", "15.20")
-    assert found(said) == [f"SVM-15.20-{n:03}" for n in range(1, 1 + sum(r.within("15.20") for r in known))]
-    _, said, _ = spec("--section", "15.20", "--uncovered")
-    planned = [r.id for r in known if r.within("15.20") and r.status == "planned"]
-    assert found(said) == sorted(planned)
-    _, said, _ = spec("--section", "15.20", "--uncovered", "--grep", "CR2")
+    _, said, _ = spec("--section", "15.12")
+    assert sorted(found(said)) == sorted(r.id for r in known if r.within("15.12"))
+    _, said, _ = spec("--section", "15.12", "--uncovered")
+    planned = [r.id for r in known if r.within("15.12") and r.status == "planned"]
+    assert sorted(found(said)) == sorted(planned)
+    _, said, _ = spec("--section", "15.12", "--uncovered", "--grep", "CR2")
     assert set(found(said)) < set(planned) and found(said)
 
 
