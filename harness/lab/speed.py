@@ -64,7 +64,7 @@ def rate(engine: Engine, cpu: str, count: int) -> float:
 
     Boots are counted in. Raises :class:`EngineError` when a VMCB is not as it must be after its VMRUN.
     """
-    base = vmruns(guest(Mode.REAL))
+    base = vmruns(guest(Mode.REAL, "vmmcall\nud2"))  # without its end TCG would translate what lies behind, too
     steps = tuple(s.model_copy(update={"look": s.vmcb is not None, "state": False}) for s in base.steps)
     at = places.VMCBS + FIELDS["tsc_offset"].offset
     programs = (
