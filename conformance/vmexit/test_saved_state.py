@@ -1,7 +1,7 @@
 """What #VMEXIT stores in the VMCB (15.6): a guest leaves another state than it began with, in each register."""
 
 from conformance.descriptors import descriptor
-from conformance.vmrun.visits import registers
+from conformance.vmrun.visits import A_WHILE, registers
 from harness.cases import executes, requirement
 from harness.lab import places
 from harness.lab.guest import Guest, Mode, guest
@@ -112,7 +112,7 @@ def test_control_registers_are_saved(ran: Seen) -> None:
 
 
 @requirement("SVM-15.6-029")
-@executes({"": vmruns({"leaves": guest(Mode.LONG, f"{WRITES_DEBUG}vmmcall")})})
+@executes({"": vmruns({"leaves": guest(Mode.LONG, f"{A_WHILE}{WRITES_DEBUG}vmmcall")})})
 def test_debug_registers_are_saved(ran: Seen) -> None:
     """#VMEXIT stores DR6 and DR7 of the guest in the VMCB."""
     holds(ran, DEBUG)

@@ -1,7 +1,7 @@
 """GIF at VMRUN (15.5.1, 15.17): an interrupt that the host holds back with GIF=0 reaches the guest."""
 
 from conformance.vmrun.guests import VMMCALL
-from conformance.vmrun.visits import Visit, visits
+from conformance.vmrun.visits import A_WHILE, Visit, visits
 from harness.cases import executes, requirement
 from harness.lab.guest import Mode, guest
 from harness.lab.seen import Seen
@@ -11,9 +11,8 @@ VECTOR = 0x40
 INTR = 0x60
 APIC, SPURIOUS, COMMAND = 0xFEE0_0000, 0xF0, 0x300
 FIXED_TO_SELF = 1 << 18 | VECTOR
-WAITS = "mov ecx, 100000\n.on: loop .on\nvmmcall"
 
-GUEST = guest(Mode.LONG, WAITS, rflags=Rflags.IF | 2, intercept_misc1=Misc1.SHUTDOWN | Misc1.INTR)
+GUEST = guest(Mode.LONG, f"{A_WHILE}vmmcall", rflags=Rflags.IF | 2, intercept_misc1=Misc1.SHUTDOWN | Misc1.INTR)
 # The local APIC is enabled; with GIF=0, RFLAGS.IF is no matter.
 HOLDS = f"mov ebx, {APIC:#x}\nmov dword [rbx + {SPURIOUS:#x}], 0x1FF\nclgi\nsti"
 SENDS = f"mov dword [rbx + {COMMAND:#x}], {FIXED_TO_SELF:#x}\nnop"

@@ -2,7 +2,7 @@
 
 from conformance.descriptors import system_descriptor
 from conformance.vmload_vmsave.state import MSRS, READ_SIZE, decoded, reading, values, writing
-from conformance.vmrun.visits import Visit, registers, visits
+from conformance.vmrun.visits import A_WHILE, Visit, registers, visits
 from harness.cases import executes, requirement
 from harness.lab import places
 from harness.lab.guest import Mode, guest
@@ -61,12 +61,10 @@ def test_vmexit_restores_none_of_what_vmload_loads(ran: Seen) -> None:
 HOSTS, GUESTS = (0x1111_2220, 0x7FFF_3333_4440, 0x5550, 0x6660), (0x7770, 0x1234_8888, 0x7000_9999_0000, 0xAAA0)
 WRITES = "".join(f"mov rax, {{:#x}}\nmov dr{n}, rax\n" for n in range(4))
 READS = "mov {}, dr0\nmov {}, dr1\nmov {}, dr2\nmov {}, dr3\n"
-# A while in the guest, for a hypervisor that gives the processor to another meanwhile.
-WAITS = "mov ecx, 2000000\n.on: loop .on\n"
 BREAKPOINTS = visits(
     {
         "": Visit(
-            guest(Mode.LONG, WAITS + READS.format("rcx", "rdx", "rbx", "rsi") + WRITES.format(*GUESTS) + "vmmcall"),
+            guest(Mode.LONG, A_WHILE + READS.format("rcx", "rdx", "rbx", "rsi") + WRITES.format(*GUESTS) + "vmmcall"),
             before=WRITES.format(*HOSTS),
             after=READS.format("r8", "r9", "r10", "r11"),
         )

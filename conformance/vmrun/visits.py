@@ -13,6 +13,9 @@ from harness.lab.program import Program, Step, StepMode
 from harness.lab.programs import program
 from harness.lab.seen import Seen
 
+A_WHILE = "mov ecx, 4000000\n.on: loop .on\n"
+"""Time in a guest, for a hypervisor below that gives the processor to another meanwhile, or looks again."""
+
 
 @dataclass(frozen=True)
 class Visit:
