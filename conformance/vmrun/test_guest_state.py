@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from conformance.vmrun.visits import registers
+from conformance.vmrun.visits import A_WHILE, registers
 from harness.cases import Cpus, executes, requirement
 from harness.lab import places
 from harness.lab.guest import Guest, Mode, guest
@@ -157,7 +157,7 @@ def test_es_and_ds_are_loaded(ran: Seen) -> None:
 
 
 DEBUG = {"one": (0xFFFF_4FF1, 0x0000_0455), "other": (0xFFFF_0FF4, 0x0000_0400), "third": (0xFFFF_2FFA, 0x0000_0701)}
-READS_DEBUG = "mov rcx, dr6\nmov rdx, dr7\nvmmcall"
+READS_DEBUG = A_WHILE + "mov rcx, dr6\nmov rdx, dr7\nvmmcall"
 
 
 @requirement("SVM-15.5.1-025")
