@@ -115,7 +115,7 @@ class Exhibits:
         dumps = tuple(_dumps_of(seen))
         if not dumps or len(self.boots) == PAGES:
             return Exhibit(evidence.id, str(seen.ended), steps)
-        self.boots.append(Boot(self._page(evidence.id), f"{seen.cpu}, program", entry, texts, dumps))
+        self.boots.append(Boot(self._page(evidence.id), f"{seen.cpu}, {_case(entry)}", entry, texts, dumps))
         return Exhibit(evidence.id, str(seen.ended), steps, page=self.boots[-1].page, dumps=True)
 
     def _of(self, evidence: Evidence) -> Ledger:
@@ -135,6 +135,11 @@ def _title(evidence: Evidence, seen: Observation) -> str:
     asked = seen.boot
     parts = [seen.cpu, f"guest {asked.guest}" if asked.guest else "", asked.name, *asked.words]
     return ", ".join(filter(None, (*parts, *map(str, told(evidence)))))
+
+
+def _case(entry: Entry) -> str:
+    """The name of a case's function, for a program, which has none of its own."""
+    return entry.function.rpartition("::")[2]
 
 
 def _cut(name: str, text: str) -> Text:
