@@ -2,7 +2,7 @@
 
 from conformance.vmrun.test_vmcb import vmcbs
 from harness.boot import Boot, Insn
-from harness.cases import NotRun, boots, requirement
+from harness.cases import Cpus, NotRun, boots, requirement
 from harness.machine.vmcb import FIELDS, Vmcb
 from harness.model.registers import Attrib, Cr0, Event, Rflags, Vintr, Virt
 from harness.msr import CPUID_SVM
@@ -57,7 +57,7 @@ def test_limits_are_in_bytes(seen: Observation) -> None:
 
 
 @requirement("SVM-15.5.1-051")
-@boots(LONG_MODE, guest_runs=True)
+@boots(LONG_MODE, guest_runs=True, cpus=Cpus.WITH_NPT)
 def test_dpl_of_cs_is_the_cpl(seen: Observation) -> None:
     """CS.DPL is the CPL at every VMRUN of a guest in protected mode."""
     protected = [(e, v) for e, v in vmcbs(seen) if v.cr0 & Cr0.PE and not v.rflags & Rflags.VM]
@@ -96,7 +96,7 @@ def test_bits_of_absent_features_are_0(seen: Observation) -> None:
 
 
 @requirement("SVM-15.20-002")
-@boots(TAKES_FAULTS, guest_runs=True)
+@boots(TAKES_FAULTS, guest_runs=True, cpus=Cpus.WITH_NPT)
 def test_reserved_bits_of_an_event_are_0(seen: Observation) -> None:
     """EVENTINJ[30:12] is 0 at every VMRUN that injects an event."""
     injected = [(e, v) for e, v in vmcbs(seen) if v.eventinj & Event.V]

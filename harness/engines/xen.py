@@ -65,8 +65,12 @@ class Xen:
         return (_FOREIGN,)
 
     def lacks(self, boot: Boot) -> str:
-        """L0's debugger sees and changes everything. Boot modules are not handed over."""
-        return "hands no boot modules over: QEMU and KVM inside TCG do" if boot.linux else ""
+        """L0's debugger sees and changes everything. Boot modules are not handed over, and there is no PC."""
+        if boot.linux:
+            return "hands no boot modules over: QEMU and KVM inside TCG do"
+        if (boot.guest or "").startswith("pc."):
+            return "its domain is none with a PC's devices, which the guest is to be given"
+        return ""
 
     def dear(self, boot: Boot) -> str:
         """No boot takes long."""
