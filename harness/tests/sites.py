@@ -6,6 +6,7 @@ from harness.boot import Boot, Fault, Insn
 from harness.lab.guest import Mode, guest
 from harness.ledger import Entry, Ledger, Verdict
 from harness.msr import Msr
+from harness.report.site.source import Sources
 from harness.spec import claims, expectations
 from harness.spec.expectations import Deviation
 from harness.tests import ledgers
@@ -29,6 +30,11 @@ def sourced(made: Entry) -> Entry:
     """The entry, as if it came from a case of the suite."""
     case = claims.suite()[0]
     return made.model_copy(update={"source": case.source, "claim": case.claim})
+
+
+def source_page() -> str:
+    """The page with the source of that case."""
+    return Sources([claims.suite()[0].source]).all[0].page
 
 
 def everything(run: str = "r", started: str = "2026-01-02T00:00:00Z") -> Ledger:

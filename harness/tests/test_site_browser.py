@@ -28,7 +28,7 @@ Opened = Callable[..., Page]
 PAGES = (
     *("index.html", "manual.html", "matrix.html", "trends.html", "vmcb.html#boot=boot-old&dump=0", f"e/{OLD}.html"),
     *(f"e/{NEW}.html", f"r/{HYPERVISOR}.html", f"r/{PLATFORM}.html", f"r/{sites.known().requirement}.html"),
-    *("x/boot-old.html", "src/conformance_enabling_test_efer.html"),
+    *("x/boot-old.html", f"src/{sites.source_page()}.html"),
 )
 _GRAVE = ("serious", "critical")
 
