@@ -34,57 +34,19 @@ leave_host:
 ;           bits 7:0 the vector, bits 63:32 the error code
 ; CLOBBERS  what a System V call may
 run_guest:
-        push    rbx
-        push    rbp
-        push    r12
-        push    r13
-        push    r14
-        push    r15
+        push_preserved
         push    rdi
 
         mov     rax, rsi
-        fxrstor64 [rdi + registers.fpu]
-        mov     rbx, [rdi + registers.rbx]
-        mov     rcx, [rdi + registers.rcx]
-        mov     rdx, [rdi + registers.rdx]
-        mov     rsi, [rdi + registers.rsi]
-        mov     rbp, [rdi + registers.rbp]
-        mov     r8, [rdi + registers.r8]
-        mov     r9, [rdi + registers.r9]
-        mov     r10, [rdi + registers.r10]
-        mov     r11, [rdi + registers.r11]
-        mov     r12, [rdi + registers.r12]
-        mov     r13, [rdi + registers.r13]
-        mov     r14, [rdi + registers.r14]
-        mov     r15, [rdi + registers.r15]
-        mov     rdi, [rdi + registers.rdi]
+        load_guest
 .vmrun: vmrun
 
         pop     rax                     ; registers
-        mov     [rax + registers.rbx], rbx
-        mov     [rax + registers.rcx], rcx
-        mov     [rax + registers.rdx], rdx
-        mov     [rax + registers.rsi], rsi
-        mov     [rax + registers.rdi], rdi
-        mov     [rax + registers.rbp], rbp
-        mov     [rax + registers.r8], r8
-        mov     [rax + registers.r9], r9
-        mov     [rax + registers.r10], r10
-        mov     [rax + registers.r11], r11
-        mov     [rax + registers.r12], r12
-        mov     [rax + registers.r13], r13
-        mov     [rax + registers.r14], r14
-        mov     [rax + registers.r15], r15
-        fxsave64 [rax + registers.fpu]
+        store_guest
         xor     eax, eax                ; the result
 
 .back:  ldmxcsr [host_mxcsr]
-        pop     r15
-        pop     r14
-        pop     r13
-        pop     r12
-        pop     rbp
-        pop     rbx
+        pop_preserved
         ret
 
 ; VMRUN faulted: RAX = vector, RDX = error code, the other registers hold what was loaded for the guest.
