@@ -183,8 +183,13 @@ class Cpuid:
 
     @cached_property
     def efer_bits(self) -> tuple[int, int]:
-        """The bits of EFER that exist here; and those of which it is not known."""
-        return self._existing(EFER_BITS)
+        """The bits of EFER that exist here; and those of which it is not known.
+
+        LMSLE is never known to exist: CPUID can say that there is none (EferLmsleUnsupported), but a processor that
+        does not say so may be of a kind that never had it.
+        """
+        existing, unknown = self._existing(EFER_BITS)
+        return existing & ~Efer.LMSLE, unknown | existing & Efer.LMSLE
 
     def _existing(self, bits: Mapping[Cr4, Gate] | Mapping[Efer, Gate]) -> tuple[int, int]:
         existing = unknown = 0

@@ -37,7 +37,8 @@ def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -
 
 def _verdict(report: pytest.TestReport, call: pytest.CallInfo[None]) -> tuple[ledger.Verdict, str]:
     if hasattr(report, "wasxfail"):
-        return ledger.Verdict.EXPECTED_FAIL, str(report.wasxfail)
+        said = f"{expectations.NOT_THIS_TIME}: " if report.passed else ""
+        return ledger.Verdict.EXPECTED_FAIL, f"{said}{report.wasxfail}"
     if report.passed:
         return ledger.Verdict.PASS, ""
     if report.skipped:

@@ -35,6 +35,9 @@ TODO = "TODO: to be understood"
 MENDED = "a known deviation did not show"
 """How the reason of an unexpected pass begins, whose verdict is *fail*."""
 
+NOT_THIS_TIME = "not this time"
+"""How the reason begins where a deviation that shows by chance did not, whose verdict is *expected-fail*."""
+
 _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True, pattern=r"^[^\n]*$")]
 _Versions = Annotated[
     Versions,
@@ -49,7 +52,8 @@ class Deviation(BaseModel):
     ``case`` names a case's function, since a requirement can have several; ``versions`` says which of the engine's
     (:mod:`harness.spec.versions`); ``cpus`` and ``variants`` are names of CPU models and of the case's variants, in
     which ``*`` stands for anything; without any it is about all. ``crashes`` says that the engine itself dies of it,
-    ``unreached`` that the software under test never comes as far as what the case judges.
+    ``unreached`` that the software under test never comes as far as what the case judges, ``by_chance`` that it hangs
+    on timing whether the deviation shows: then, and only then, it need not. That is no pass all the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -61,6 +65,7 @@ class Deviation(BaseModel):
     variants: tuple[_Text, ...] = ()
     crashes: bool = False
     unreached: bool = False
+    by_chance: bool = False
     observed: _Text
     cause: _Text
     upstream: Annotated[

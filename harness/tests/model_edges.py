@@ -183,7 +183,7 @@ EDGES: dict[str, Edge] = {
     "efer_of_absent_feature": Edge(
         of(ANY_MODE, host=PLAIN_HOST, efer=bits(13, 14, 15, 17, 18, 20, 21)),
         st.one_of(
-            of(ANY_MODE, efer=some(sum(EFER_BITS))),
+            of(ANY_MODE, efer=some(sum(EFER_BITS) & ~Efer.LMSLE)),
             of(ANY_MODE, host=PLAIN_HOST, efer=some(Efer.SCE | Efer.LME | Efer.LMA | Efer.NXE | Efer.SVME)),
         ),
     ),

@@ -29,19 +29,18 @@ class Stub:
 
     def _serve(self) -> None:
         data = b""
-        while more := self._received():
-            data += more
-            while (start := data.find(b"$")) >= 0 and len(data) >= (end := data.find(b"#", start)) + 3 > 3:
-                packet = data[start + 1 : end].decode()
-                data = data[end + 3 :]
-                self.asked.append(packet)
-                reply = self._reply(packet)
-                self._connection.sendall(b"+$%b#%02x" % (reply.encode(), sum(reply.encode()) & 0xFF))
+        with contextlib.suppress(OSError):  # the test is over, its end of the pair closed
+            while more := self._connection.recv(4096):
+                data += more
+                while (start := data.find(b"$")) >= 0 and len(data) >= (end := data.find(b"#", start)) + 3 > 3:
+                    packet = data[start + 1 : end].decode()
+                    data = data[end + 3 :]
+                    self.asked.append(packet)
+                    reply = self._reply(packet)
+                    self._connection.sendall(b"+$%b#%02x" % (reply.encode(), sum(reply.encode()) & 0xFF))
 
-    def _received(self) -> bytes:
-        with contextlib.suppress(OSError):  # the test is over
-            return self._connection.recv(4096)
-        return b""
+    def join(self) -> None:
+        self._thread.join()
 
     def _reply(self, packet: str) -> str:
         if packet.startswith("qXfer"):
@@ -58,39 +57,46 @@ class Stub:
         return self.asked[mark:]
 
 
+@contextlib.contextmanager
+def stub() -> Iterator[tuple[socket.socket, Stub]]:
+    """A connection to one, which has ended when this does."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with ours:
+            serving = Stub(theirs)
+            yield ours, serving
+        serving.join()
+
+
 @pytest.fixture
 def pair() -> Iterator[tuple[L1Gdb, Stub]]:
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        stub = Stub(theirs)
-        yield L1Gdb(ours), stub
+    with stub() as (connection, serving):
+        yield L1Gdb(connection), serving
 
 
 def test_registers_come_with_the_stop(pair: tuple[L1Gdb, Stub]) -> None:
-    gdb, stub = pair
+    gdb, asked = pair
     gdb.resume()
     gdb.wait(Deadline.after(5))
-    mark = len(stub.asked)
+    mark = len(asked.asked)
     assert gdb.registers() == {"rip": 0x1000, "rax": 0x2A}
     assert gdb.register("rax") == 0x2A
-    assert stub.since(mark) == []
+    assert asked.since(mark) == []
 
 
 def test_they_hold_no_longer_than_the_stop(pair: tuple[L1Gdb, Stub]) -> None:
-    gdb, stub = pair
+    gdb, asked = pair
     gdb.step()
     gdb.write_register("rax", 1)
-    mark = len(stub.asked)
+    mark = len(asked.asked)
     assert gdb.register("rip") == 0x2000
-    assert stub.since(mark) == ["g"]
+    assert asked.since(mark) == ["g"]
 
 
 def test_who_remembers_memory_is_told_that_it_goes_on() -> None:
-    ours, theirs = socket.socketpair()
     moved: list[str] = []
-    with ours, theirs:
-        Stub(theirs)
-        gdb = L1Gdb(ours, lambda: moved.append("moved"))
+    with stub() as (connection, _):
+        gdb = L1Gdb(connection, lambda: moved.append("moved"))
         gdb.registers()
         assert not moved
         gdb.step()
@@ -99,22 +105,22 @@ def test_who_remembers_memory_is_told_that_it_goes_on() -> None:
 
 
 def test_points_are_set_when_it_goes_on(pair: tuple[L1Gdb, Stub]) -> None:
-    gdb, stub = pair
-    mark = len(stub.asked)
+    gdb, asked = pair
+    mark = len(asked.asked)
     gdb.insert(Point.SOFTWARE, 0x100)
     gdb.insert(Point.SOFTWARE, 0x200)
-    assert stub.since(mark) == []
+    assert asked.since(mark) == []
     gdb.resume()
     gdb.wait(Deadline.after(5))
-    assert stub.since(mark) == ["Z0,100,1", "Z0,200,1", "c"]
+    assert asked.since(mark) == ["Z0,100,1", "Z0,200,1", "c"]
 
 
 def test_a_step_over_a_point_costs_one_packet(pair: tuple[L1Gdb, Stub]) -> None:
-    gdb, stub = pair
+    gdb, asked = pair
     gdb.insert(Point.SOFTWARE, 0x100)
     gdb.resume()
     gdb.wait(Deadline.after(5))
-    mark = len(stub.asked)
+    mark = len(asked.asked)
     gdb.remove(Point.SOFTWARE, 0x100)
     gdb.step()
     gdb.insert(Point.SOFTWARE, 0x100)
@@ -123,7 +129,7 @@ def test_a_step_over_a_point_costs_one_packet(pair: tuple[L1Gdb, Stub]) -> None:
     gdb.remove(Point.SOFTWARE, 0x100)
     gdb.resume()
     gdb.wait(Deadline.after(5))
-    assert stub.since(mark) == ["s", "c", "z0,100,1", "c"]
+    assert asked.since(mark) == ["s", "c", "z0,100,1", "c"]
 
 
 def test_a_watchpoint_is_refused_at_once(pair: tuple[L1Gdb, Stub]) -> None:

@@ -165,10 +165,11 @@ cause = "of this"
 upstream = "not reported"
 date = 2026-01-01
 """
-    unreached = entry + "unreached = true\n"
+    unreached, by_chance = entry + "unreached = true\n", entry + "by_chance = true\n"
     entries = [
         *(entry.format(name) for name in ("deviates", "is_mended", "is_not_reached_but_should")),
         *(unreached.format(name) for name in ("is_not_reached", "is_reached_and_fails")),
+        *(by_chance.format(name) for name in ("shows_by_chance", "does_not_show")),
     ]
     result = suite(
         f"""
@@ -190,6 +191,14 @@ def test_is_mended(seen): assert seen.outcome == "ready"
 
 @requirement("SVM-15.4-001")
 @boots()
+def test_shows_by_chance(seen): assert seen.outcome == "something else"
+
+@requirement("SVM-15.4-001")
+@boots()
+def test_does_not_show(seen): assert seen.outcome == "ready"
+
+@requirement("SVM-15.4-001")
+@boots()
 def test_is_not_reached(seen): raise NotRun("not as far as that")
 
 @requirement("SVM-15.4-001")
@@ -207,8 +216,13 @@ def test_is_reached_and_fails(seen): assert seen.outcome == "something else"
         "is_not_reached": Verdict.EXPECTED_FAIL,
         "is_not_reached_but_should": Verdict.NOT_RUN,
         "is_reached_and_fails": Verdict.FAIL,
+        "shows_by_chance": Verdict.EXPECTED_FAIL,
+        "does_not_show": Verdict.EXPECTED_FAIL,
     }, result.said
     assert result.status == 1
+    assert result.ledger is not None
+    reasons = {entry.function.rpartition("::test_")[2]: entry.reason for entry in result.ledger.entries}
+    assert reasons["does_not_show"] == f"not this time: {reasons['shows_by_chance']}"
 
 
 def test_a_worker_that_dies_loses_no_row(suite: Suite) -> None:

@@ -126,6 +126,8 @@ class Layer:
             *self.qemu.argv,
             *self.qemu.arguments,
             *("-machine", "pc,memory-backend=ram", "-accel", "tcg", "-cpu", self.cpu),
+            # Time goes by instructions, so that what Xen does by its timers is the same in each run of a state.
+            *("-icount", "shift=1,sleep=off", "-rtc", "base=2026-01-01,clock=vm"),
             *("-nodefaults", "-no-user-config", "-vga", "none", "-display", "none", "-no-reboot"),
             *("-chardev", f"file,id=xen,path={console(folder)}", "-device", "isa-serial,index=1,chardev=xen"),
             *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),

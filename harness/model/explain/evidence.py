@@ -19,6 +19,8 @@ from harness.spec.processor import LEAVES
 
 _UD, _GP = 6, 13
 _PAGE = 0x1000
+_SHORT = b"\x67" + Insn.VMRUN.opcodes[0]
+"""VMRUN with the address-size prefix: of rAX it takes EAX."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,14 @@ def of_program(seen: Seen, cpuid: Cpuid) -> Iterator[Vmrun]:
         if step.vmcb is None or number == 0 or number > len(seen.steps) or step.mode is not StepMode.LONG:
             continue
         before = seen.steps[number - 1]
-        host = Processor(cpuid, efer=before.efer, cpl=step.cpl, rflags=2, vm_hsave_pa=before.vm_hsave_pa)
+        host = Processor(
+            cpuid,
+            efer=before.efer,
+            cpl=step.cpl,
+            rflags=2,
+            vm_hsave_pa=before.vm_hsave_pa,
+            address_bits=32 if _SHORT in step.code else 64,
+        )
         vmcb = Vmcb(seen.memory(step.vmcb, _PAGE, number - 1))
         after = seen.vmrun(step.name) if number < len(seen.steps) else None
         yield Vmrun(State(host, step.vmcb, vmcb), _ended(after), step.name)
