@@ -43,7 +43,8 @@ def show(check: bool) -> None:
         everything = store.installed(thorough=check)
     for one in everything:
         size = f"{one.size / (1 << 20):.0f}" if one.size else ""
-        table.add_row(one.name, f"[{_COLOURS[one.state]}]{one.state.value}[/]", one.version, size, one.detail)
+        detail = "; ".join(filter(None, (one.detail, *one.instead)))
+        table.add_row(one.name, f"[{_COLOURS[one.state]}]{one.state.value}[/]", one.version, size, detail)
     console.print(table, highlight=False)
     console.print(f"cache: {cache.folder()}", style="dim", highlight=False, soft_wrap=True)
     sys.exit(any(one.state is store.State.DAMAGED for one in everything))
@@ -67,6 +68,11 @@ def fetch(names: tuple[str, ...], update: bool, check: bool) -> None:
         click.echo(f"svmconf: {name}: {failure.what}", err=True)
         if failure.hint:
             click.echo(f"         way out: {failure.hint}", err=True)
+    known = recipes().component
+    asked = recipes().closure(tuple(known if "all" in names else (name for name in names if name in known)))
+    for one in store.installed():
+        for change in one.instead if one.name in asked else ():
+            click.echo(f"{one.name}: {change}, which the mirror has no more")
     click.echo(f"{display.ready} ready, {len(failures)} failed{': ' if failures else ''}{', '.join(failures)}")
     sys.exit(bool(failures))
 

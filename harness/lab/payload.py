@@ -54,7 +54,7 @@ class Payload:
         """One program alone."""
         batch = wire.Batch()
         batch.add(program)
-        return cls(batch, faults=program.faults, seconds=program.seconds)
+        return cls(batch, faults=program.faults, seconds=program.seconds, patience=program.seconds / 2)
 
     @property
     def programs(self) -> list[Program]:

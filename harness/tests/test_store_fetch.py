@@ -233,6 +233,27 @@ def test_gone_version_is_named_with_those_there_are_and_the_rest_is_fetched(mirr
     assert (store.tree("hammer").version, lock.read()["hammer"].version, lock.read()["saw"].version) == ("2", "2", "1")
 
 
+def test_library_that_moved_on_stands_in_and_is_named(mirror: Mirror) -> None:
+    older = mirror.packages["handle"].model_copy(update={"version": "0", "sha256": "0" * 64})
+    lock.write("hammer", Locked(suite="old", version="1", packages=(older, mirror.packages["hammer"])))
+    before = lock.LOCK.read_text()
+    done = CliRunner().invoke(command, ["fetch", "hammer"])
+    assert done.exit_code == 0, done.output
+    assert "hammer: handle 1 instead of 0, which the mirror has no more" in done.output
+    assert store.tree("hammer").version == "1"
+    assert lock.LOCK.read_text() == before
+    mirror.asked.clear()
+    store.ensure(["hammer"])
+    assert not mirror.asked
+
+
+def test_library_without_a_successor_is_named(mirror: Mirror) -> None:
+    gone = mirror.packages["handle"].model_copy(update={"name": "grip", "sha256": "0" * 64})
+    lock.write("hammer", Locked(suite="old", version="1", packages=(gone, mirror.packages["hammer"])))
+    with pytest.raises(store.FetchFailed, match="old has no grip 1 any more, it has: none of that name"):
+        store.ensure(["hammer"])
+
+
 def test_other_content_than_the_lock_files_is_refused(mirror: Mirror) -> None:
     mirror.publish("1")  # the same version, made anew
     with pytest.raises(store.FetchFailed, match=r"hammer_1_amd64\.deb"):

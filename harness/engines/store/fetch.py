@@ -96,25 +96,36 @@ class Fetch:
     def _bring(self, locked: Locked) -> None:
         if platform.machine() != "x86_64":
             raise FetchError(f"Debian's amd64 packages do not run on {platform.machine()}", DO_WITHOUT)
-        self._download(locked.packages)
+        packages = self._download(locked.packages)
+        instead = tuple(
+            f"{new.name} {new.version} instead of {old.version}"
+            for new, old in zip(packages, locked.packages, strict=True)
+            if new != old
+        )
         with cache.draft(self.name) as draft:
-            unpacked, root = self._unpack(locked.packages, draft / "all"), draft / "root"
+            unpacked, root = self._unpack(packages, draft / "all"), draft / "root"
             for path in keep.needed(unpacked, self.recipe.kept):
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
                 (unpacked / path).rename(root / path)
             shutil.rmtree(unpacked)
             version = self._try(root, locked)
-            stamp = Stamp.of(root, self.name, self.recipe.family, locked.digest(self.recipe), version)
+            stamp = Stamp.of(root, self.name, self.recipe.family, locked.digest(self.recipe), version, instead)
             cache.install(draft, stamp)
 
     # Stages
 
-    def _download(self, packages: Sequence[Package]) -> None:
-        """Have these packages in the downloads folder, each with its checksum; if need be with newer lists."""
+    def _download(self, packages: Sequence[Package]) -> Sequence[Package]:
+        """Have these packages in the downloads folder, each with its checksum; if need be with newer lists.
+
+        A suite moves on: for a package that is gone, and is not what the component is named for, the one that there
+        is now stands in. Such packages are libraries, which do not decide what the engine does.
+
+        :return: the packages that are there, in the same order.
+        """
         for since in (0.0, self.wish.since):
             missing = self._missing(packages)
             if not missing:
-                return
+                return packages
             self._tell("lists")
             self.apt.refresh(since)
             gone = self._gone(missing)
@@ -124,8 +135,22 @@ class Fetch:
             except FetchError:
                 if since or self.stop.is_set():
                     raise
-        if missing := self._missing(packages):
-            raise self._is_gone(gone) if gone else FetchError(f"{missing[0].file} did not arrive whole")
+        if not (missing := self._missing(packages)):
+            return packages
+        if not gone or self.wish.update:
+            raise FetchError(f"{missing[0].file} did not arrive whole")
+        return self._with_stand_ins(packages, gone)
+
+    def _with_stand_ins(self, packages: Sequence[Package], gone: Sequence[Package]) -> Sequence[Package]:
+        """The same with what the mirror has now for those that are gone; raise where that will not do."""
+        now = {package.name: package for package in self.apt.records([package.name for package in gone])}
+        if any(package.name in self.recipe.packages or package.name not in now for package in gone):
+            raise self._is_gone(gone)
+        chosen = [now[package.name] if package in gone else package for package in packages]
+        self.apt.download(self._missing(chosen), self.downloads, lambda: self._tick(chosen))
+        if missing := self._missing(chosen):
+            raise FetchError(f"{missing[0].file} did not arrive whole")
+        return chosen
 
     def _missing(self, packages: Sequence[Package]) -> list[Package]:
         """Which are not there, or not whole; a file of full size but with other content is removed."""

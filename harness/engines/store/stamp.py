@@ -46,7 +46,11 @@ class File(BaseModel):
 
 
 class Stamp(BaseModel):
-    """Says that a tree is complete. ``version`` is the exact one, for reports."""
+    """Says that a tree is complete.
+
+    :param version: the exact one, for reports.
+    :param instead: packages that stand in for those of the lock file which the mirror has no more, a line each.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,13 +59,14 @@ class Stamp(BaseModel):
     digest: str
     version: str
     files: tuple[File, ...]
+    instead: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, root: Path, name: str, family: str, digest: str, version: str) -> Stamp:
+    def of(cls, root: Path, name: str, family: str, digest: str, version: str, instead: tuple[str, ...] = ()) -> Stamp:
         """Take stock of a tree."""
         paths = sorted(path for path in root.rglob("*") if path.is_symlink() or path.is_file())
         files = tuple(File.of(root, path) for path in paths)
-        return cls(name=name, family=family, digest=digest, version=version, files=files)
+        return cls(name=name, family=family, digest=digest, version=version, files=files, instead=instead)
 
     @property
     def size(self) -> int:

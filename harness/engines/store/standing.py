@@ -28,7 +28,11 @@ class State(Enum):
 
 
 class Installed(BaseModel):
-    """A component and how it stands. ``size`` in bytes; ``detail`` says what is wrong, or what it needs."""
+    """A component and how it stands.
+
+    ``size`` in bytes; ``detail`` says what is wrong, or what it needs; ``instead`` which packages stand in for those of
+    the lock file that the mirror has no more.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,6 +43,7 @@ class Installed(BaseModel):
     size: int = 0
     root: Path | None = None
     detail: str = ""
+    instead: tuple[str, ...] = ()
 
 
 def installed(thorough: bool = False) -> list[Installed]:
@@ -72,7 +77,7 @@ def _own(name: str, recipe: Recipe, thorough: bool) -> Installed:
         return known.model_copy(update={"state": State.DAMAGED, "detail": fault})
     if best.stamp.digest != digest:
         return known.model_copy(update={"state": State.OLD, "detail": _now(locked, best.stamp.version)})
-    return known
+    return known.model_copy(update={"instead": best.stamp.instead})
 
 
 def _now(locked: Locked | None, here: str) -> str:
