@@ -9,6 +9,7 @@ class Msr(IntEnum):
     """MSR numbers."""
 
     TSC = 0x10
+    PAT = 0x277
     EFER = 0xC000_0080
     TSC_RATIO = 0xC000_0104
     HWCR = 0xC001_0015

@@ -125,7 +125,9 @@ class Observation(_Plain):
 
     The trace leaves nothing out up to event ``trace_whole``; then places that execute again and again are watched no
     longer (``trace_cut`` names them). ``host`` are the registers at the first VMRUN, ``final`` those at the end, which
-    may be a guest's. ``alone`` is the boot's Linux without the hypervisor on the same machine.
+    may be a guest's. ``mappings`` are the guest's translations, ``host_mappings`` the host's own, neighbours put
+    together; ``msrpm`` is the MSR permission map (15.11) of the VMCB that was run last. ``alone`` is the boot's Linux
+    without the hypervisor on the same machine.
 
     ``arranged`` are those of the boot's faults that were no lie: the machine was really configured that way. The others
     were injected at the instruction (``Event.tampered``). ``layers`` says which layers the engine has, from the top,
@@ -157,6 +159,8 @@ class Observation(_Plain):
     constants: list[Constant] = []
     alone: Alone | None = None
     mappings: list[Mapping] = []
+    host_mappings: list[Mapping] = []
+    msrpm: Blob | None = None
     tables: list[int] = []
     witness: dict[str, Tried] = {}
     ram_size: int = 0

@@ -3,11 +3,12 @@
 import re
 from signal import SIGILL, SIGSEGV, SIGTERM
 
-from harness.boot import Boot
+from harness.boot import Boot, Insn
 from harness.cases import Cpus, NotRun, boots, requirement
 from harness.guests.linux import LINUX, Linux
 from harness.guests.report import Report
 from harness.machine.ending import How
+from harness.msr import Msr
 from harness.observation import Observation
 
 ONE = Boot(name="one", guest=LINUX, linux=Linux())
@@ -128,6 +129,18 @@ def test_maps_nothing_of_the_hypervisor(seen: Observation) -> None:
         if mapping.host < at + size and at < mapping.host + mapping.size
     ]
     assert not reached, "; ".join(reached[:4])
+
+
+@requirement("SVM-15.30.4-004")
+@boots(TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_each_processor_has_a_host_save_area_of_its_own(seen: Observation) -> None:
+    """VM_HSAVE_PA is written once for each processor that runs guests, with another page for each."""
+    if cut := seen.given_up(Insn.WRMSR):
+        raise NotRun(f"not all was watched: {cut[0]}")
+    pages = [event.written for event in seen.wrote(Msr.VM_HSAVE_PA)]
+    assert seen.boot.linux is not None
+    assert len(set(pages)) == seen.boot.linux.processors, f"VM_HSAVE_PA was written {list(map(hex, pages))}"
+    assert len(pages) == len(set(pages)), f"processors share a host save area: {list(map(hex, pages))}"
 
 
 @requirement("SVM-15.10-003", "SVM-15.11-007")

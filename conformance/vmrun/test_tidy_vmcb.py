@@ -84,7 +84,7 @@ def bits(vmcb: Vmcb) -> dict[int, int]:
     }
 
 
-@requirement("SVM-15.4-020")
+@requirement("SVM-15.4-020", "SVM-15.25.3-004")
 @boots()
 def test_bits_of_absent_features_are_0(seen: Observation) -> None:
     """What belongs to a feature that Fn8000_000A_EDX does not report is 0 in the VMCB at the first VMRUN."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,7 +15,6 @@ from pydantic import BaseModel
 from harness.boot import Insn
 from harness.lab.seen import Seen, StepSeen
 from harness.machine.ending import Ending, How
-from harness.machine.pagewalk import Mapping
 from harness.machine.registers import Registers
 from harness.machine.vmcb import FIELDS
 from harness.msr import Msr
@@ -85,6 +85,8 @@ def _of_boot(seen: Observation) -> Iterator[Change]:
             yield f"witness {name}: {what}", _with(seen, witness={**seen.witness, name: changed})
     yield from _of_accesses(seen)
     yield from _of_mappings(seen)
+    yield from _of_host_mappings(seen)
+    yield from _of_msrpm(seen)
     yield from _of_constants(seen)
     yield from _of_console(seen)
     yield from _of_trace(seen)
@@ -124,9 +126,26 @@ def _of_mappings(seen: Observation) -> Iterator[Change]:
     target = seen.hsave
     for number, mapping in enumerate(seen.mappings if target is not None else ()):
         assert target is not None
-        changed = Mapping(mapping.guest, target & ~0xFFF, mapping.size, mapping.writable)
+        changed = replace(mapping, host=target & ~0xFFF)
         mappings = [*seen.mappings[:number], changed, *seen.mappings[number + 1 :]]
         yield f"mapping {number} leads to the host save area", _with(seen, mappings=mappings)
+
+
+def _of_host_mappings(seen: Observation) -> Iterator[Change]:
+    for number, mapping in enumerate(seen.host_mappings):
+        for what, changed in (
+            ("is not there", []),
+            ("is read-only", [replace(mapping, writable=False)]),
+            ("is uncached", [replace(mapping, pat=2)]),
+        ):
+            mappings = [*seen.host_mappings[:number], *changed, *seen.host_mappings[number + 1 :]]
+            yield f"host mapping {number} {what}", _with(seen, host_mappings=mappings)
+
+
+def _of_msrpm(seen: Observation) -> Iterator[Change]:
+    if seen.msrpm is not None:
+        yield "the MSRPM intercepts nothing", _with(seen, msrpm=bytes(len(seen.msrpm)))
+        yield "the MSRPM is not known", _with(seen, msrpm=None)
 
 
 def _of_constants(seen: Observation) -> Iterator[Change]:

@@ -16,7 +16,8 @@ from harness.machine.base import Machine, Memory, Point, Stop
 from harness.machine.constants import Constants
 from harness.machine.ending import Ending, How
 from harness.machine.image import Image
-from harness.machine.pagewalk import Reach, merged, reach
+from harness.machine.msrpm import SIZE as MSRPM_SIZE
+from harness.machine.pagewalk import Mapping, Reach, merged, own, reach
 from harness.machine.registers import Registers
 from harness.machine.sabotage import Sabotage
 from harness.machine.trace import Tracer
@@ -76,7 +77,6 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
         ended = ended.model_copy(update={"how": How.REFUSED, "detail": outcome})
     vmcb = machine.ram.read(tracer.last_vmcb, 0x1000) if tracer.last_vmcb is not None else None
     reached = _reach(machine, vmcb, tracer.host)
-    mappings = merged(reached.mappings)
     return Observation(
         engine="",
         engine_version="",
@@ -99,7 +99,9 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
         host=tracer.host,
         vmcb=vmcb,
         constants=constants.last(),
-        mappings=mappings,
+        mappings=merged(reached.mappings),
+        host_mappings=_host_mappings(machine, tracer.host),
+        msrpm=_msrpm(machine, vmcb),
         tables=reached.tables,
         witness=_witness(machine, reached) if manifest.guests else {},
         ram_size=machine.ram.size,
@@ -185,6 +187,22 @@ def _reach(machine: Machine, vmcb: bytes | None, host: Registers | None) -> Reac
         return reach(Vmcb(vmcb), host, machine.ram.read)
     except ValueError:
         return Reach()
+
+
+def _host_mappings(machine: Machine, host: Registers | None) -> list[Mapping]:
+    try:
+        return merged(own(host, machine.ram.read).mappings) if host is not None else []
+    except ValueError:
+        return []
+
+
+def _msrpm(machine: Machine, vmcb: bytes | None) -> bytes | None:
+    if vmcb is None:
+        return None
+    try:
+        return machine.ram.read(Vmcb(vmcb).msrpm_base, MSRPM_SIZE)
+    except ValueError:
+        return None
 
 
 def _witness(machine: Machine, reached: Reach) -> dict[str, Tried]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 
+from harness.machine import msrpm
 from harness.machine.base import Memory
 from harness.machine.image import Image
 from harness.machine.vmcb import Vmcb
 from harness.observation import Constant
 
-_IOPM, _MSRPM = 0x3000, 0x2000
-"""Sizes in bytes (15.10.1, 15.11)."""
+_IOPM = 0x3000
+"""Bytes (15.10.1)."""
 
 
 class Constants:
@@ -30,7 +31,7 @@ class Constants:
         areas = [("code and constants", start, end - start) for start, end in self._image.constant]
         if vmcb is not None:
             maps = Vmcb(vmcb)
-            areas += [("IOPM", maps.iopm_base, _IOPM), ("MSRPM", maps.msrpm_base, _MSRPM)]
+            areas += [("IOPM", maps.iopm_base, _IOPM), ("MSRPM", maps.msrpm_base, msrpm.SIZE)]
         self._before = {area: digest for area in areas if (digest := self._digest(*area[1:]))}
 
     def last(self) -> list[Constant]:

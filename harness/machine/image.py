@@ -170,6 +170,11 @@ class Image:
             return f"{address:#x}"
         return f"{_plain(best[1])}+{address - best[0]:#x}"
 
+    @property
+    def symbols(self) -> set[int]:
+        """The addresses of all symbols."""
+        return {address for address, _ in self._symbols}
+
     @cached_property
     def _symbols(self) -> list[tuple[int, str]]:
         if self.data[:4] != b"\x7fELF":

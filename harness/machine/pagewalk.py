@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.machine.registers import EFER_LMA, Registers
 from harness.machine.vmcb import NP_ENABLE, Vmcb
@@ -21,12 +21,16 @@ _CR0_PG, _CR4_PAE, _CR4_PSE = 1 << 31, 1 << 5, 1 << 4
 
 @dataclass(frozen=True)
 class Mapping:
-    """A translation: ``size`` bytes from ``guest`` (guest-physical, or guest-linear in a shadow table) to ``host``."""
+    """A translation: ``size`` bytes from ``guest`` (guest-physical, or linear where tables are not nested) to ``host``.
+
+    ``pat`` is the index into the PAT that the last entry gives: bits PAT, PCD, PWT (7.8.3).
+    """
 
     guest: int
     host: int
     size: int
     writable: bool
+    pat: int = 0
 
 
 @dataclass
@@ -45,9 +49,18 @@ def reach(vmcb: Vmcb, host: Registers, read: Callable[[int, int], bytes]) -> Rea
     """
     if vmcb["nested_control"] & NP_ENABLE:
         return _tables(vmcb["n_cr3"], host["efer"], host["cr4"], read)
-    if not vmcb["cr0"] & _CR0_PG:
+    return _own(vmcb["cr0"], vmcb["cr3"], vmcb["efer"], vmcb["cr4"], read)
+
+
+def own(host: Registers, read: Callable[[int, int], bytes]) -> Reach:
+    """Walk the tables that a host runs on; raises what :func:`reach` does."""
+    return _own(host["cr0"], host["cr3"], host["efer"], host["cr4"], read)
+
+
+def _own(cr0: int, cr3: int, efer: int, cr4: int, read: Callable[[int, int], bytes]) -> Reach:
+    if not cr0 & _CR0_PG:
         return Reach([Mapping(0, 0, 1 << 32, True)])
-    return _tables(vmcb["cr3"], vmcb["efer"], vmcb["cr4"], read)
+    return _tables(cr3, efer, cr4, read)
 
 
 def _tables(cr3: int, efer: int, cr4: int, read: Callable[[int, int], bytes]) -> Reach:
@@ -77,7 +90,8 @@ def _walk(root: int, levels: int, read: Callable[[int, int], bytes]) -> Reach:
                 continue
             here, may_write = base + index * size, writable and (pdpt_of_pae or bool(entry & _WRITABLE))
             if level == 1 or (level in (2, 3) and not pdpt_of_pae and entry & _LARGE):
-                found.mappings.append(Mapping(here, entry & _ADDRESS & ~(size - 1), size, may_write))
+                target = entry & _ADDRESS & ~(size - 1)
+                found.mappings.append(Mapping(here, target, size, may_write, _pat(entry, 7 if level == 1 else 12)))
             else:
                 visit(entry & _ADDRESS, level - 1, here, may_write)
 
@@ -93,16 +107,22 @@ def _walk_legacy(root: int, pse: bool, read: Callable[[int, int], bytes]) -> Rea
         if not entry & _PRESENT:
             continue
         if pse and entry & _LARGE:
-            found.mappings.append(Mapping(index << 22, entry & 0xFFC0_0000, 1 << 22, bool(entry & _WRITABLE)))
+            target, may_write = entry & 0xFFC0_0000, bool(entry & _WRITABLE)
+            found.mappings.append(Mapping(index << 22, target, 1 << 22, may_write, _pat(entry, 12)))
             continue
         found.tables.append(entry & 0xFFFF_F000)
         table = read(entry & 0xFFFF_F000, 4096)
         for slot in range(1024):
             page = int.from_bytes(table[4 * slot : 4 * slot + 4], "little")
             if page & _PRESENT:
-                writable = bool(entry & page & _WRITABLE)
-                found.mappings.append(Mapping(index << 22 | slot << 12, page & 0xFFFF_F000, 4096, writable))
+                writable, linear = bool(entry & page & _WRITABLE), index << 22 | slot << 12
+                found.mappings.append(Mapping(linear, page & 0xFFFF_F000, 4096, writable, _pat(page, 7)))
     return found
+
+
+def _pat(entry: int, pat_bit: int) -> int:
+    """PAT, PCD and PWT of the entry that maps a page."""
+    return (entry >> pat_bit & 1) << 2 | entry >> 3 & 3
 
 
 def merged(mappings: list[Mapping]) -> list[Mapping]:
@@ -114,9 +134,9 @@ def merged(mappings: list[Mapping]) -> list[Mapping]:
             last
             and last.guest + last.size == mapping.guest
             and last.host + last.size == mapping.host
-            and last.writable == mapping.writable
+            and (last.writable, last.pat) == (mapping.writable, mapping.pat)
         ):
-            runs[-1] = Mapping(last.guest, last.host, last.size + mapping.size, last.writable)
+            runs[-1] = replace(last, size=last.size + mapping.size)
         else:
             runs.append(mapping)
     return runs

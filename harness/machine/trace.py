@@ -1,7 +1,8 @@
 """Watches an image from outside: every sensitive instruction that it executes, with the registers around it.
 
 The instructions are found by their bytes in the image's executable memory and watched with breakpoints of the gdbstub,
-so this works on any image. A byte pair that only looks like an instruction is never reached and does no harm. What an
+so this works on any image. Bytes that only look like an instruction are never reached, and do no harm where breakpoints
+change nothing; where they are written into memory such places are left out (:mod:`harness.machine.lookalikes`). What an
 image generates or copies at run time is not seen: a limit to remember when a trace is evidence of absence.
 
 The same stops are used to inject faults: a lie about what CPUID or RDMSR returned.
@@ -17,6 +18,7 @@ from harness.errors import ProtocolError
 from harness.machine.base import Debugger, Memory, Point, Stop
 from harness.machine.guard import Guard
 from harness.machine.image import Image
+from harness.machine.lookalikes import lookalikes
 from harness.machine.registers import Registers
 from harness.machine.sabotage import lie
 from harness.msr import Msr
@@ -73,6 +75,9 @@ class Tracer:
         self._count: Counter[int] = Counter()
         self._vmrun_under_way: dict[int, int] = {}
         self._places = {address: insn for insn in Insn for code in insn.opcodes for address in image.find(code)}
+        if kind is Point.SOFTWARE:
+            for place in lookalikes(image, self._places):
+                del self._places[place]
 
     @property
     def guarded(self) -> tuple[int, int] | None:

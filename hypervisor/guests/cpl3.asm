@@ -1,7 +1,8 @@
 ; cpl3: tries at CPL 3 what only a hypervisor may do.
 ;
-; Witness   CPL, then VMRUN VMLOAD VMSAVE STGI CLGI SKINIT INVLPGA VMMCALL; for VMMCALL the value is RAX afterwards.
-; Expects   #UD for each but VMMCALL, which answers "denied".
+; Witness   CPL, then VMRUN VMLOAD VMSAVE STGI CLGI SKINIT INVLPGA VMMCALL; for VMMCALL the value is RAX
+;           afterwards; then CONFORM: VMMCALL in a conforming code segment of DPL 0.
+; Expects   #UD for each but VMMCALL and CONFORM, which answer "denied".
 ; Ends      status 0, through the gate that CPL 3 may call: hypercalls are for CPL 0
 
 %include "guest.inc"
@@ -27,5 +28,17 @@ user:
         hypercall CALL_NOTHING
         mov     r8, rax
         attempted 'VMMCALL'
-        mov     ebx, STATUS_GOOD
+
+        push    SELECTOR_CONFORMING     ; CS.DPL is 0 there, the CPL still 3
+        push    .conforming
+        retfq
+.conforming:
+        attempt
+        hypercall CALL_NOTHING
+        mov     r8, rax
+        attempted 'CONFORM'
+        push    SELECTOR_USER_CODE
+        push    .back
+        retfq
+.back:  mov     ebx, STATUS_GOOD
         int     FINISH_VECTOR

@@ -59,6 +59,14 @@ defects! {
     ABSENT_FEATURE = "defect-absent-feature",
     EVENT_RESERVED = "defect-event-reserved",
     USER_HYPERCALLS = "defect-user-hypercalls",
+    VECTOR_9_INTERCEPTED = "defect-vector-9-intercepted",
+    UNCACHED = "defect-uncached",
+    GDT_READ_ONLY = "defect-gdt-read-only",
+    MTRR_WRITABLE = "defect-mtrr-writable",
+    PAT_WRITABLE = "defect-pat-writable",
+    PAGE_FAULTS_PASSED = "defect-page-faults-passed",
+    HSAVE_BORROWED = "defect-hsave-borrowed",
+    CPL_FROM_DPL = "defect-cpl-from-dpl",
 }
 
 const _: () = {

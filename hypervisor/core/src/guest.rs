@@ -5,8 +5,10 @@ use core::ops::{Deref, DerefMut};
 use runtime::fixup::Fault;
 use svm::addr::{GuestPhys, HostPhys};
 use svm::checks::{Entered, Host};
+use svm::exit::ExitCode;
 use svm::features::SvmFeatures;
 use svm::insn::{self, CodeSize, Decoded};
+use svm::intercepts::ExceptionIntercepts;
 use svm::regs::{Cr0, Efer};
 use svm::system_registers::SystemRegisters;
 use svm::vmcb::{EventInjection, TlbControl};
@@ -88,6 +90,11 @@ impl Guest {
     pub fn enter(&mut self) -> Result<(), Fault> {
         if let Paging::Shadow(shadow) = &mut self.paging {
             shadow.before_entry();
+            if defect::PAGE_FAULTS_PASSED {
+                let wrote_port = self.vcpu.vmcb.control.exit_code == ExitCode::IOIO;
+                let intercepts = &mut self.vcpu.vmcb.control.intercept_exceptions;
+                intercepts.set(ExceptionIntercepts::PF, !wrote_port);
+            }
         }
         if defect::CS_DPL {
             self.vmcb.save.cs.attributes = self.vmcb.save.cs.attributes.with_dpl(3);

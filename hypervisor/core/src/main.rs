@@ -14,6 +14,7 @@ mod guests;
 mod memory;
 mod options;
 mod os;
+mod own_tables;
 mod paging;
 mod refused;
 mod report;
@@ -80,6 +81,7 @@ fn built_in(image: &Image, options: &Options) -> Outcome {
     let (mut pages, memory, pool) = unsafe { (Pages::take(), GuestMemory::take(), TablePool::take()) };
     let paging = Paging::choose(leaf.features, options, &memory, pool);
     setup::build(&mut pages, &paging);
+    own_tables::spoil();
     report::before_first_entry(pages.vmcb, paging.name(), paging.root());
     run::run(&mut Guest::new(
         pages,

@@ -38,6 +38,9 @@ const OWN_MSRS: [u32; 10] = [
     msr::KERNEL_GS_BASE,
 ];
 
+/// MTRRdefType, for a seeded defect.
+const MTRR_DEF_TYPE: u32 = 0x2FF;
+
 /// Fills in the VMCB, which is all 0, and opens the maps, which close everything, for a guest that starts in real mode.
 pub fn build(pages: &mut Pages, paging: &Paging) {
     for register in OWN_MSRS {
@@ -46,6 +49,11 @@ pub fn build(pages: &mut Pages, paging: &Paging) {
                 .msrpm
                 .set(register, access, false)
                 .expect("the map covers these registers");
+        }
+    }
+    for (writable, register) in [(defect::MTRR_WRITABLE, MTRR_DEF_TYPE), (defect::PAT_WRITABLE, msr::PAT)] {
+        if writable {
+            let _ = pages.msrpm.set(register, MsrAccess::Write, false);
         }
     }
     let (iopm, msrpm) = (host_address(pages.iopm), host_address(pages.msrpm));
@@ -118,6 +126,9 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
     control.intercept_exceptions = ExceptionIntercepts::GP | ExceptionIntercepts::MC;
     // A bit that CPUID hides must not exist; and not every emulator refuses one that it lacks before VMRUN does.
     control.intercept_cr_write = CrMask::CR4;
+    if defect::VECTOR_9_INTERCEPTED {
+        control.intercept_exceptions |= ExceptionIntercepts::from_bits_retain(1 << 2 | 1 << 9);
+    }
     if let Paging::Shadow(_) = paging {
         let translation = CrMask::CR0 | CrMask::CR3 | CrMask::CR4;
         control.intercept_cr_read = translation;

@@ -7,6 +7,7 @@ use svm::insn::CodeSize;
 use svm::regs::{Cr0, Efer, Rflags};
 use svm::vmcb::{Attributes, EventInjection, EventKind, IntState, Vmcb};
 
+use crate::defect;
 use crate::exits::{DEBUG, Next};
 use crate::memory::host_address;
 use crate::world::Registers;
@@ -54,6 +55,9 @@ impl Vcpu {
 
     /// The current privilege level: the VMCB's, not that of a selector (15.5.1).
     pub fn cpl(&self) -> u8 {
+        if defect::CPL_FROM_DPL {
+            return self.vmcb.save.cs.attributes.dpl();
+        }
         self.vmcb.save.cpl
     }
 

@@ -17,6 +17,9 @@ use svm::regs::Efer;
 use svm::vmcb::Vmcb;
 use x86_64::registers::control::{Cr0, Cr3, Cr4};
 
+use crate::defect;
+use crate::memory::host_save_area;
+
 use super::cpu::Cpu;
 use super::machine::Machine;
 use super::{run, setup};
@@ -169,7 +172,13 @@ extern "sysv64" fn startup_rust(id: u32) -> ! {
 fn enable(save_area: HostPhys) -> bool {
     let efer = try_rdmsr(msr::EFER).unwrap_or_default() | Efer::SVME.bits();
     // SAFETY: only SVME changes, and the page is this processor's for ever.
-    unsafe { try_wrmsr(msr::EFER, efer).is_ok() && try_wrmsr(msr::VM_HSAVE_PA, save_area.0).is_ok() }
+    unsafe {
+        if defect::HSAVE_BORROWED {
+            let _ = try_wrmsr(msr::EFER, efer);
+            let _ = try_wrmsr(msr::VM_HSAVE_PA, host_save_area().0);
+        }
+        try_wrmsr(msr::EFER, efer).is_ok() && try_wrmsr(msr::VM_HSAVE_PA, save_area.0).is_ok()
+    }
 }
 
 /// Takes the INIT that is pending, if there is one, and is ready to be started.
