@@ -109,7 +109,8 @@ def fuzzed(mode: Mode, nested: bool, changes: dict[str, int]) -> State:
     vmcb = state(mode, nested).vmcb
     assert vmcb is not None
     for name, value in changes.items():
-        vmcb = with_field(vmcb, name, value & ((1 << 8 * FIELDS[name].size) - 1))
+        known = ~Efer.LMSLE if name == "efer" else -1  # CPUID cannot say that a processor has it
+        vmcb = with_field(vmcb, name, value & known & ((1 << 8 * FIELDS[name].size) - 1))
     return replace(state(mode, nested), vmcb=vmcb)
 
 

@@ -115,9 +115,11 @@ def of_program(seen: Seen, cpuid: Cpuid) -> Iterator[Vmrun]:
             vm_hsave_pa=before.vm_hsave_pa,
             address_bits=32 if _SHORT in step.code else 64,
         )
+        alone = step.code in (_SHORT, Insn.VMRUN.opcodes[0])  # other code sets rAX itself
+        rax = step.registers.get("rax", step.vmcb) if alone else step.vmcb
         vmcb = Vmcb(seen.memory(step.vmcb, _PAGE, number - 1))
         after = seen.vmrun(step.name) if number < len(seen.steps) else None
-        yield Vmrun(State(host, step.vmcb, vmcb), _ended(after), step.name)
+        yield Vmrun(State(host, rax, vmcb), _ended(after), step.name)
 
 
 def _ended(after: VmrunSeen | None) -> Outcome | None:
