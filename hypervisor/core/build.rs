@@ -4,8 +4,8 @@ use std::env;
 
 use svmconf_build::{Format, Image, assemble, assemble_with, link_image, manifest_dir};
 
-const GUESTS: [&str; 12] = [
-    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab",
+const GUESTS: [&str; 13] = [
+    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits",
 ];
 
 fn main() {

@@ -17,7 +17,7 @@ macro_rules! guests {
 }
 
 guests![
-    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab"
+    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits"
 ];
 
 /// The guest with this name.

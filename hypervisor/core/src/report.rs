@@ -22,16 +22,20 @@ pub fn before_first_entry(vmcb: &mut Vmcb, paging: &str, table: HostPhys) {
 
 /// The guest ended: says how, and gives the outcome.
 pub fn end(vcpu: &Vcpu, end: End) -> Outcome {
-    match end {
-        End::Guest { how, status, outcome } => {
-            Record::new("guest.end").word("how", how).hex("status", status).emit();
-            outcome
-        }
+    let (how, status, outcome) = match end {
+        End::Exit(0) => ("exit", 0, Outcome::GuestFinished),
+        End::Exit(status) => ("exit", status, Outcome::GuestFailed),
+        End::Halt => ("halt", 0, Outcome::GuestHalted),
+        End::PowerOff => ("power-off", 0, Outcome::GuestFinished),
+        End::Reset => ("reset", 0, Outcome::GuestReset),
+        End::Shutdown => ("shutdown", 0, Outcome::GuestShutdown),
         End::MemoryViolation => {
             exit(vcpu);
-            Outcome::GuestMemoryViolation
+            return Outcome::GuestMemoryViolation;
         }
-    }
+    };
+    Record::new("guest.end").word("how", how).hex("status", status).emit();
+    outcome
 }
 
 /// An exit that nobody handles: which, and where the guest stood.

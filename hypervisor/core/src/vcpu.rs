@@ -29,7 +29,15 @@ impl Vcpu {
     }
 
     /// Delivers again what an exit cut short, unless a handler injects something itself (15.7.2).
+    #[inline]
     pub fn resume_delivery(&mut self) {
+        if self.vmcb.control.exit_int_info.is_valid() {
+            self.deliver_again();
+        }
+    }
+
+    #[cold]
+    fn deliver_again(&mut self) {
         let control = &mut self.vmcb.control;
         let interrupted = control.exit_int_info;
         let repeats_by_itself = match interrupted.kind() {
@@ -38,7 +46,7 @@ impl Vcpu {
             EventKind::Exception => matches!(interrupted.vector(), 3 | 4),
             _ => false,
         };
-        if interrupted.is_valid() && !repeats_by_itself && !control.event_injection.is_valid() {
+        if !repeats_by_itself && !control.event_injection.is_valid() {
             control.event_injection = interrupted;
         }
     }
@@ -90,10 +98,11 @@ impl Vcpu {
 
     /// What the code segment makes of addresses and operands. Shadow paging leaves CR0.PE and EFER.LMA as the guest has
     /// them, so the VMCB tells in every case.
+    #[inline]
     pub fn code_size(&self) -> CodeSize {
         let attributes = self.vmcb.save.cs.attributes;
         let (cr0, efer) = (self.vmcb.save.cr0, self.vmcb.save.efer);
-        if efer.contains(Efer::LMA) && attributes.contains(Attributes::L) {
+        if efer.intersects(Efer::LMA) && attributes.contains(Attributes::L) {
             CodeSize::Bits64
         } else if attributes.contains(Attributes::DB) && cr0.contains(Cr0::PE) {
             CodeSize::Bits32
@@ -103,31 +112,49 @@ impl Vcpu {
     }
 
     /// The next RIP, if the processor told it (15.7.1).
+    #[inline]
     pub fn told_next_rip(&self) -> Option<u64> {
         let control = &self.vmcb.control;
         (self.features.contains(SvmFeatures::NRIPS) && control.next_rip != 0).then_some(control.next_rip)
     }
 
     /// Moves RIP past the instruction that exited, to `rip`; does what the end of an instruction does (APM vol. 2, 3.1.6, 15.21.5).
+    #[inline]
     pub fn retire_to(&mut self, rip: u64) -> Next {
-        const SINGLE_STEP: u64 = 1 << 14; // DR6.BS
         let mask = match self.code_size() {
             CodeSize::Bits64 => u64::MAX,
             CodeSize::Bits32 => 0xFFFF_FFFF,
             CodeSize::Bits16 => 0xFFFF,
         };
-        let save = &mut self.vmcb.save;
-        save.rip = rip & mask;
-        save.rflags -= Rflags::RF;
-        self.vmcb.control.int_state -= IntState::INTERRUPT_SHADOW;
-        if save.rflags.contains(Rflags::TF) {
-            save.dr6 |= SINGLE_STEP;
-            return self.raise(DEBUG, None);
+        self.retire_to_64(rip & mask)
+    }
+
+    /// The same in 64-bit code.
+    #[inline]
+    pub fn retire_to_64(&mut self, rip: u64) -> Next {
+        let vmcb = &mut *self.vmcb;
+        vmcb.save.rip = rip;
+        vmcb.control.int_state -= IntState::INTERRUPT_SHADOW;
+        if vmcb.save.rflags.contains(Rflags::TF) {
+            return self.single_step();
         }
+        vmcb.save.rflags -= Rflags::RF;
         Next::Resume
     }
 
+    /// The trap that RFLAGS.TF asks for.
+    #[cold]
+    #[inline(never)]
+    fn single_step(&mut self) -> Next {
+        const SINGLE_STEP: u64 = 1 << 14; // DR6.BS
+        self.vmcb.save.rflags -= Rflags::RF;
+        self.vmcb.save.dr6 |= SINGLE_STEP;
+        self.raise(DEBUG, None)
+    }
+
     /// Injects an exception, or what becomes of it when it came while another was being delivered.
+    #[cold]
+    #[inline(never)]
     pub fn raise(&mut self, vector: u8, error: Option<u32>) -> Next {
         const DOUBLE_FAULT: u8 = 8;
         let control = &mut self.vmcb.control;

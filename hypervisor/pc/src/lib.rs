@@ -9,6 +9,7 @@
 pub mod acpi;
 pub mod apic;
 pub mod bzimage;
+pub mod code;
 pub mod memory;
 pub mod mmio;
 pub mod policy;

@@ -57,44 +57,6 @@ pub fn decode(bytes: &[u8], code: CodeSize) -> Option<Access> {
     }
 }
 
-/// As many instructions as an operating system uses for its APIC again and again.
-const REMEMBERED: usize = 4;
-/// The longest instruction (APM vol. 3, 1.1).
-pub const LONGEST: usize = 15;
-
-/// Remembers what it decoded, by the bytes: an operating system writes its APIC in a few places, all the time.
-#[derive(Default)]
-pub struct Decoder {
-    known: [Option<(Key, Access)>; REMEMBERED],
-    next: usize,
-}
-
-/// The bytes, as many as could be fetched, the others 0; in one number to be compared quickly.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Key {
-    bytes: u128,
-    code: CodeSize,
-}
-
-impl Decoder {
-    /// As [`decode`]. `bytes` are `length` bytes and then zeroes.
-    #[inline]
-    pub fn decode(&mut self, bytes: [u8; LONGEST + 1], length: usize, code: CodeSize) -> Option<Access> {
-        let key = Key {
-            bytes: u128::from_le_bytes(bytes),
-            code,
-        };
-        let mut known = self.known.iter().flatten();
-        if let Some((_, access)) = known.find(|(other, _)| *other == key) {
-            return Some(*access);
-        }
-        let access = decode(&bytes[..length], code)?;
-        self.known[self.next] = Some((key, access));
-        self.next = (self.next + 1) % REMEMBERED;
-        Some(access)
-    }
-}
-
 // The decoder has a module for each mode, with types of its own that look alike.
 macro_rules! mode {
     ($mode:ident $(, $wide:ident)?) => {
@@ -211,27 +173,6 @@ mod tests {
             Some((esi, 4, 6))
         );
         assert_eq!(one(&[0x66, 0x89, 0x34], CodeSize::Bits16), None);
-    }
-
-    #[test]
-    fn what_is_remembered_is_what_was_decoded() {
-        let mut decoder = Decoder::default();
-        let mut ask = |register: u8, code| {
-            let mut bytes = [0x90; LONGEST + 1];
-            bytes[..2].copy_from_slice(&[0x89, 7 | register << 3]);
-            decoder.decode(bytes, LONGEST, code).map(|access| access.effect)
-        };
-        for register in (0..8).chain(0..8) {
-            for _ in 0..2 {
-                assert_eq!(
-                    ask(register, CodeSize::Bits64),
-                    Some(Effect::StoreRegister(plain(register)))
-                );
-            }
-        }
-        // The same bytes in another mode are another instruction.
-        assert_eq!(ask(7, CodeSize::Bits16), None);
-        assert_eq!(ask(7, CodeSize::Bits32), Some(Effect::StoreRegister(plain(7))));
     }
 
     #[test]

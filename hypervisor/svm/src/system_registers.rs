@@ -95,6 +95,19 @@ impl SystemRegisters {
         self.efer = efer;
         Ok(self)
     }
+
+    /// Whether translations made with these registers are none with those: a hypervisor that puts them into the VMCB must
+    /// flush (SVM-15.16-003).
+    #[must_use]
+    pub fn needs_flush(&self, after: &Self) -> bool {
+        const CR0: Cr0 = Cr0::PG.union(Cr0::WP).union(Cr0::CD).union(Cr0::NW);
+        const CR4: Cr4 = Cr4::PGE.union(Cr4::PAE).union(Cr4::PSE);
+        const EFER: Efer = Efer::NXE.union(Efer::LMA).union(Efer::LME);
+        (self.cr0 ^ after.cr0).intersects(CR0)
+            || (self.cr4 ^ after.cr4).intersects(CR4)
+            || (self.efer ^ after.efer).intersects(EFER)
+            || self.cr3 != after.cr3
+    }
 }
 
 #[cfg(test)]
@@ -215,5 +228,23 @@ mod tests {
         let legacy = SystemRegisters::RESET.write_cr0(PAGED, false).unwrap();
         assert_eq!(write(legacy, Efer::LME), Err(Illegal));
         assert_eq!(write(legacy, active), Err(Illegal));
+    }
+
+    #[test]
+    fn what_changes_translations_needs_a_flush() {
+        let before = long();
+        let changed = |change: fn(&mut SystemRegisters)| {
+            let mut after = before;
+            change(&mut after);
+            before.needs_flush(&after)
+        };
+        assert!(!before.needs_flush(&before));
+        assert!(!changed(|after| after.efer ^= Efer::SCE));
+        assert!(!changed(|after| after.cr0 ^= Cr0::TS));
+        assert!(!changed(|after| after.cr4 ^= Cr4::OSXSAVE));
+        assert!(changed(|after| after.efer ^= Efer::NXE));
+        assert!(changed(|after| after.cr0 ^= Cr0::WP));
+        assert!(changed(|after| after.cr4 ^= Cr4::PGE));
+        assert!(changed(|after| after.cr3 ^= 8));
     }
 }

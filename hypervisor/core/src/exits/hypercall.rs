@@ -1,6 +1,6 @@
 //! Hypercalls: VMMCALL at CPL 0. docs/protocol.md, "Guests".
 
-use runtime::{Outcome, Record};
+use runtime::Record;
 use svm::addr::GuestPhys;
 
 use super::{End, Next};
@@ -29,13 +29,14 @@ pub fn handle(guest: &mut Guest) -> Next {
 }
 
 /// Does what the guest asks for. `read` gives its memory. `None`: the guest goes on behind the instruction.
+#[inline(always)]
 pub fn serve(vcpu: &mut Vcpu, read: impl FnOnce(GuestPhys, &mut [u8]) -> Option<()>) -> Option<Next> {
     let (rbx, rcx) = (vcpu.registers.rbx, vcpu.registers.rcx);
     let result = match vcpu.rax() as u32 {
         _ if vcpu.cpl() != 0 && !defect::USER_HYPERCALLS => DENIED,
         PRINT => print(read, GuestPhys(rbx), rcx),
         RECORD => note(rbx, rcx),
-        EXIT => return Some(exit(rbx)),
+        EXIT => return Some(Next::End(End::Exit(rbx))),
         NOTHING => DONE,
         _ => DENIED,
     };
@@ -43,6 +44,7 @@ pub fn serve(vcpu: &mut Vcpu, read: impl FnOnce(GuestPhys, &mut [u8]) -> Option<
     None
 }
 
+#[cold]
 fn print(read: impl FnOnce(GuestPhys, &mut [u8]) -> Option<()>, text: GuestPhys, length: u64) -> u64 {
     let mut buffer = [0; LONGEST_TEXT];
     let length = usize::try_from(length).unwrap_or(usize::MAX).min(LONGEST_TEXT);
@@ -56,6 +58,7 @@ fn print(read: impl FnOnce(GuestPhys, &mut [u8]) -> Option<()>, text: GuestPhys,
     }
 }
 
+#[cold]
 fn note(tag: u64, value: u64) -> u64 {
     let bytes = tag.to_le_bytes();
     let length = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -64,17 +67,4 @@ fn note(tag: u64, value: u64) -> u64 {
         .hex("value", value)
         .emit();
     DONE
-}
-
-fn exit(status: u64) -> Next {
-    let outcome = if status == 0 {
-        Outcome::GuestFinished
-    } else {
-        Outcome::GuestFailed
-    };
-    Next::End(End::Guest {
-        how: "exit",
-        status,
-        outcome,
-    })
 }

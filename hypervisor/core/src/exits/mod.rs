@@ -8,8 +8,6 @@ pub mod io;
 pub mod msr;
 pub mod svm_instruction;
 
-use runtime::Outcome;
-
 /// Vectors that handlers raise. APM vol. 2, 8.2.
 pub const DEBUG: u8 = 1;
 /// See [`DEBUG`].
@@ -19,7 +17,7 @@ pub const GENERAL_PROTECTION: u8 = 13;
 /// See [`DEBUG`].
 pub const PAGE_FAULT: u8 = 14;
 
-/// What a handler wants next.
+/// What a handler wants next. Small enough to be returned in registers.
 #[must_use]
 pub enum Next {
     /// VMRUN again.
@@ -30,41 +28,29 @@ pub enum Next {
     End(End),
 }
 
-/// How it ended.
-pub enum End {
-    /// By itself: the `guest.end` record says how.
-    Guest {
-        how: &'static str,
-        status: u64,
-        outcome: Outcome,
-    },
-    /// It touched memory that it does not have.
-    MemoryViolation,
+impl Next {
+    /// See [`End::Halt`].
+    pub const HALTED: Self = Self::End(End::Halt);
+    /// See [`End::PowerOff`].
+    pub const POWERED_OFF: Self = Self::End(End::PowerOff);
+    /// See [`End::Reset`].
+    pub const RESET: Self = Self::End(End::Reset);
+    /// See [`End::Shutdown`].
+    pub const SHUTDOWN: Self = Self::End(End::Shutdown);
 }
 
-impl Next {
-    /// The guest executed HLT, and no interrupt will ever wake it: it has no device that raises one.
-    pub const HALTED: Self = Self::End(End::Guest {
-        how: "halt",
-        status: 0,
-        outcome: Outcome::GuestHalted,
-    });
-    /// The guest switched its machine off.
-    pub const POWERED_OFF: Self = Self::End(End::Guest {
-        how: "power-off",
-        status: 0,
-        outcome: Outcome::GuestFinished,
-    });
-    /// The guest reset its machine.
-    pub const RESET: Self = Self::End(End::Guest {
-        how: "reset",
-        status: 0,
-        outcome: Outcome::GuestReset,
-    });
+/// How it ended.
+pub enum End {
+    /// It said so, with a status.
+    Exit(u64),
+    /// It executed HLT, and nothing will ever wake it.
+    Halt,
+    /// It switched its machine off.
+    PowerOff,
+    /// It reset its machine.
+    Reset,
     /// A fault could not be delivered, nor the ones that followed.
-    pub const SHUTDOWN: Self = Self::End(End::Guest {
-        how: "shutdown",
-        status: 0,
-        outcome: Outcome::GuestShutdown,
-    });
+    Shutdown,
+    /// It touched memory that it does not have.
+    MemoryViolation,
 }

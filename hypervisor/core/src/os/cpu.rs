@@ -2,7 +2,9 @@
 
 use core::ops::{Deref, DerefMut};
 
-use pc::mmio::{self, Decoder, LONGEST};
+use pc::code::{LONGEST, Remembered};
+use pc::mmio;
+use pc::policy::cpuid::Answers;
 use svm::addr::{GuestPhys, PAGE_SIZE};
 use svm::features::SvmFeatures;
 use svm::insn::{self, CodeSize, Decoded};
@@ -17,6 +19,11 @@ use crate::exits::Next;
 use crate::vcpu::Vcpu;
 use crate::world::Registers;
 
+/// Places in the guest's code whose instructions are remembered: those that exit by themselves,
+const LENGTHS: usize = 32;
+/// and those that store to the APIC.
+const ACCESSES: usize = 8;
+
 /// One processor of the guest.
 pub struct Cpu<'m> {
     /// Its registers.
@@ -27,7 +34,10 @@ pub struct Cpu<'m> {
     pub id: u32,
     /// It executes HLT without an exit at the moment.
     pub halted: bool,
-    decoder: Decoder,
+    /// What CPUID told it.
+    pub answers: Answers,
+    lengths: Remembered<u8, LENGTHS, 1>,
+    accesses: Remembered<mmio::Access, ACCESSES, 2>,
 }
 
 impl Deref for Cpu<'_> {
@@ -79,7 +89,9 @@ impl<'m> Cpu<'m> {
             machine,
             id,
             halted: false,
-            decoder: Decoder::default(),
+            answers: Answers::default(),
+            lengths: Remembered::default(),
+            accesses: Remembered::default(),
         }
     }
 
@@ -104,24 +116,20 @@ impl<'m> Cpu<'m> {
     }
 
     /// Where a linear address of the code that just exited leads; `None` if nowhere.
-    #[inline]
     fn locate(&self, linear: u64) -> Option<GuestPhys> {
-        let read = |entry| self.machine.read_entry(entry);
         let SystemRegisters { cr0, cr3, cr4, efer } = self.system_registers();
-        if efer.contains(Efer::LMA) && !cr4.contains(Cr4::LA57) {
-            return walk::locate_code(cr3, linear, read);
-        }
         let paging = walk::Paging::new(cr0, cr3, cr4, efer, self.machine.processor.physical_bits);
+        let read = |entry| self.machine.read_entry(entry);
         let found = walk::walk(&paging, linear, Access::SUPERVISOR_READ, read);
         found.ok().map(|translation| translation.physical)
     }
 
-    /// The bytes at CS:RIP, as many as are mapped, then zeroes; and how many.
-    fn fetch(&self) -> ([u8; LONGEST + 1], usize) {
-        let mut bytes = [0; LONGEST + 1];
+    /// The bytes at CS:RIP, as many as are mapped; and how many.
+    fn fetch(&self) -> ([u8; LONGEST], usize) {
+        let mut bytes = [0; LONGEST];
         let start = self.code_start();
         let in_page = ((PAGE_SIZE - start % PAGE_SIZE) as usize).min(LONGEST);
-        let (here, next) = bytes[..LONGEST].split_at_mut(in_page);
+        let (here, next) = bytes.split_at_mut(in_page);
         let mut done = 0;
         for part in [here, next].into_iter().filter(|part| !part.is_empty()) {
             let at = self.locate(start.wrapping_add(done as u64));
@@ -134,11 +142,36 @@ impl<'m> Cpu<'m> {
         (bytes, done)
     }
 
+    /// Whether the code that exited is of the kind that is remembered.
+    #[inline]
+    fn is_usual_code(&self) -> bool {
+        let save = &self.vmcb.save;
+        self.code_size() == CodeSize::Bits64 && !save.cr4.contains(Cr4::LA57)
+    }
+
     /// The instruction at CS:RIP, which touched a page of devices; `None` if it cannot be read or is none that is known.
+    #[inline]
     pub fn mmio_access(&mut self) -> Option<mmio::Access> {
-        let (bytes, length) = self.fetch();
+        let (cr3, rip) = (self.vmcb.save.cr3, self.vmcb.save.rip);
+        let known = self
+            .is_usual_code()
+            .then(|| self.accesses.recall(cr3, rip, self.machine))
+            .flatten();
+        known.or_else(|| self.learn_access(cr3, rip))
+    }
+
+    #[cold]
+    fn learn_access(&mut self, cr3: u64, rip: u64) -> Option<mmio::Access> {
         let code = self.code_size();
-        self.decoder.decode(bytes, length, code)
+        let decode = |bytes: &[u8]| mmio::decode(bytes, code);
+        let learnt = self
+            .is_usual_code()
+            .then(|| self.accesses.learn(cr3, rip, self.machine, decode))
+            .flatten();
+        learnt.or_else(|| {
+            let (bytes, length) = self.fetch();
+            decode(&bytes[..length])
+        })
     }
 
     /// Decodes the instruction at CS:RIP; `None` if it cannot be read or is none that anybody asks for.
@@ -148,32 +181,31 @@ impl<'m> Cpu<'m> {
     }
 
     /// Moves RIP past the instruction that exited.
+    #[inline(always)]
     pub fn retire(&mut self) -> Next {
-        let next = self.told_next_rip().or_else(|| {
-            let decoded = self.instruction()?;
-            Some(self.vmcb.save.rip.wrapping_add(decoded.length.into()))
-        });
-        match next {
-            Some(rip) => self.retire_to(rip),
-            None => Next::Unhandled,
-        }
-    }
-    /// The same for an instruction that is `plain`, unless somebody put prefixes before it.
-    #[inline]
-    pub fn retire_plain<const N: usize>(&mut self, plain: [u8; N]) -> Next {
-        let start = self.code_start();
-        let mut bytes = [0; N];
-        let in_page = start % PAGE_SIZE <= PAGE_SIZE - N as u64;
-        if in_page
-            && self
-                .locate(start)
-                .and_then(|at| self.machine.read(at, &mut bytes))
-                .is_some()
-            && bytes == plain
-        {
-            let next = self.vmcb.save.rip.wrapping_add(N as u64);
+        if let Some(next) = self.told_next_rip() {
             return self.retire_to(next);
         }
-        self.retire()
+        let (cr3, rip) = (self.vmcb.save.cr3, self.vmcb.save.rip);
+        if self.is_usual_code() {
+            if let Some(length) = self.lengths.recall(cr3, rip, self.machine) {
+                return self.retire_to_64(rip.wrapping_add(length.into()));
+            }
+        }
+        self.retire_unknown()
+    }
+
+    #[cold]
+    fn retire_unknown(&mut self) -> Next {
+        let (cr3, rip) = (self.vmcb.save.cr3, self.vmcb.save.rip);
+        let decode = |bytes: &[u8]| Some(insn::decode(bytes, CodeSize::Bits64)?.length);
+        let learnt = self
+            .is_usual_code()
+            .then(|| self.lengths.learn(cr3, rip, self.machine, decode))
+            .flatten();
+        match learnt.or_else(|| Some(self.instruction()?.length)) {
+            Some(length) => self.retire_to(rip.wrapping_add(length.into())),
+            None => Next::Unhandled,
+        }
     }
 }

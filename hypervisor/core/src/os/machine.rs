@@ -11,6 +11,7 @@ use svm::addr::{GuestPhys, HostPhys, PAGE_SIZE};
 use svm::checks::Host;
 use svm::npt::{EntryFlags, Levels, PageSize, Tables};
 use svm::regs::{Cr0, Cr4};
+use svm::walk::{LowMemory, Word};
 
 use super::layout::{KEPT, Layout, MAPPED};
 use crate::defect;
@@ -84,7 +85,6 @@ impl Machine {
     ///
     /// Not kept from what is hidden: the nested tables are, so no table of a guest that runs lies there, and what is read
     /// here is never shown to the guest.
-    #[inline]
     pub fn read_entry(&self, address: GuestPhys) -> Option<u64> {
         let aligned = address.0 & !7;
         if aligned >= MAPPED {
@@ -96,7 +96,6 @@ impl Machine {
     }
 
     /// Reads bytes of one page; `None` if they are not, where the guest has no memory, or the host does not map it.
-    #[inline]
     pub fn read(&self, address: GuestPhys, bytes: &mut [u8]) -> Option<()> {
         if address.page_offset() + bytes.len() as u64 > PAGE_SIZE {
             return None;
@@ -107,6 +106,15 @@ impl Machine {
         // SAFETY: as above.
         unsafe { core::ptr::copy_nonoverlapping(address.0 as *const u8, bytes.as_mut_ptr(), bytes.len()) };
         Some(())
+    }
+}
+
+impl LowMemory for Machine {
+    #[inline]
+    fn read(&self, word: Word) -> u64 {
+        // SAFETY: a word lies below 4 GiB, where linear is physical. The guest's other processors may write it meanwhile, so
+        // it is copied once and never referred to.
+        unsafe { (word.address() as *const u64).read_unaligned() }
     }
 }
 

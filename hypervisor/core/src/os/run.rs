@@ -20,12 +20,13 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
         if let Err(fault) = unsafe { world::run(&mut cpu.vcpu.registers, vmcb) } {
             return refused::by_fault(cpu, fault);
         }
-        if cpu.vmcb.control.exit_code.is_invalid() {
+        let control = &mut cpu.vcpu.vmcb.control;
+        if control.exit_code.is_invalid() {
             return refused::by_invalid(cpu);
         }
         // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
-        cpu.vmcb.control.tlb_control = TlbControl::NONE;
-        cpu.vmcb.control.event_injection = EventInjection::NONE;
+        control.tlb_control = TlbControl::NONE;
+        control.event_injection = EventInjection::NONE;
         if defect::MAP_CHANGED {
             // SAFETY: the map is ours; linear is physical.
             unsafe { (cpu.vmcb.control.iopm_base_pa.0 as *mut u8).write_volatile(0xFF) };
@@ -33,26 +34,44 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
         if cpu.halted {
             halt::woken(cpu);
         }
-        match dispatch(cpu) {
-            Next::Resume => cpu.resume_delivery(),
-            Next::Unhandled => {
-                report::exit(cpu);
-                return Outcome::UnhandledExit;
-            }
-            Next::End(End::Guest { how: "shutdown", .. }) if defect::SHUTDOWN_UNNAMED => return Outcome::UnhandledExit,
-            Next::End(end) => return report::end(cpu, end),
+        let next = dispatch(cpu);
+        if let Next::Resume = next {
+            cpu.resume_delivery();
+        } else {
+            return ended(cpu, next);
         }
     }
 }
 
+#[cold]
+fn ended(cpu: &Cpu, last: Next) -> Outcome {
+    match last {
+        Next::End(End::Shutdown) if defect::SHUTDOWN_UNNAMED => Outcome::UnhandledExit,
+        Next::End(end) => report::end(cpu, end),
+        Next::Unhandled | Next::Resume => {
+            report::exit(cpu);
+            Outcome::UnhandledExit
+        }
+    }
+}
+
+/// What happens all day, and the rest.
+#[inline(always)]
 fn dispatch(cpu: &mut Cpu) -> Next {
     match cpu.vmcb.control.exit_code {
         ExitCode::CPUID => cpuid::handle(cpu),
         ExitCode::NPF => nested::handle(cpu),
         ExitCode::MSR => msr::handle(cpu),
+        ExitCode::VMMCALL => event::hypercall(cpu),
+        _ => rare(cpu),
+    }
+}
+
+#[cold]
+fn rare(cpu: &mut Cpu) -> Next {
+    match cpu.vmcb.control.exit_code {
         ExitCode::IOIO => port::handle(cpu),
         ExitCode::HLT => halt::handle(cpu),
-        ExitCode::VMMCALL => event::hypercall(cpu),
         ExitCode::EXCP_GP => event::general_protection(cpu),
         ExitCode::SHUTDOWN => Next::SHUTDOWN,
         // Another processor of the guest's wants this one to stop.

@@ -74,6 +74,83 @@ pub fn answer(function: u32, subfunction: u32, host: CpuidResult, cr4: Cr4) -> C
     }
 }
 
+/// What CPUID is asked, with all that the answer depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question {
+    function: u32,
+    subfunction: u32,
+    cr4: Cr4,
+}
+
+impl Question {
+    /// EAX, ECX and the guest's CR4.
+    #[must_use]
+    #[inline]
+    pub fn new(function: u32, subfunction: u32, cr4: Cr4) -> Self {
+        const FOLLOWED: Cr4 = Cr4::OSXSAVE.union(Cr4::PKE);
+        Self {
+            function,
+            subfunction,
+            cr4: cr4 & FOLLOWED,
+        }
+    }
+
+    /// Whether the answer may change for a reason that nobody tells: Fn0000_000D follows XCR0 and XSS.
+    const fn is_fickle(self) -> bool {
+        self.function == 0xD
+    }
+
+    /// What nobody asks: CR4 has other bits.
+    const NONE: Self = Self {
+        function: 0,
+        subfunction: 0,
+        cr4: Cr4::all(),
+    };
+
+    /// Where its answer is kept: a number that was tried out to keep the leaves apart that are asked for most.
+    const fn place(self) -> usize {
+        const SPREAD: u32 = 0xbc45_88f5;
+        (self.function.wrapping_mul(SPREAD) >> (u32::BITS - PLACES.ilog2())) as usize
+    }
+}
+
+const PLACES: usize = 32;
+
+/// One processor's answers: the policy is asked once for each question, and so is the host's CPUID, which exits itself
+/// where the host is a guest.
+///
+/// Of what the guest can change by itself they depend on CR4, which is part of the question, and on APIC_BASE
+/// (Fn0000_0001_EDX\[APIC\]), whose writes are emulated: [`Answers::forget`] then.
+pub struct Answers([(Question, CpuidResult); PLACES]);
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self([(Question::NONE, NOTHING); PLACES])
+    }
+}
+
+impl Answers {
+    /// What was answered the last time.
+    #[must_use]
+    #[inline]
+    pub fn recall(&self, question: Question) -> Option<&CpuidResult> {
+        let (known, told) = &self.0[question.place()];
+        (*known == question).then_some(told)
+    }
+
+    /// Keeps an answer, unless it may change.
+    pub fn keep(&mut self, question: Question, told: CpuidResult) {
+        if !question.is_fickle() {
+            self.0[question.place()] = (question, told);
+        }
+    }
+
+    /// The APIC was switched on or off.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +185,57 @@ mod tests {
         for leaf in [0, 2, 0xD, 0x15, 0x8000_0000, 0x8000_0002, 0x8000_001E] {
             assert_eq!(answer(leaf, 0, ALL, Cr4::empty()), ALL);
         }
+    }
+
+    #[test]
+    fn an_answer_is_that_of_the_same_question() {
+        let ask = |function, subfunction, cr4| Question::new(function, subfunction, cr4);
+        let mut answers = Answers::default();
+        answers.keep(ask(1, 0, Cr4::empty()), ALL);
+        assert_eq!(answers.recall(ask(1, 0, Cr4::PAE)), Some(&ALL), "CR4.PAE has no say");
+        for other in [
+            ask(1, 0, Cr4::OSXSAVE),
+            ask(1, 1, Cr4::empty()),
+            ask(17, 0, Cr4::empty()),
+        ] {
+            assert_eq!(answers.recall(other), None, "{other:?}");
+        }
+        answers.forget();
+        assert_eq!(answers.recall(ask(1, 0, Cr4::empty())), None);
+        assert_eq!(
+            answers.recall(ask(0, 0, Cr4::empty())),
+            None,
+            "nothing was answered yet"
+        );
+    }
+
+    #[test]
+    fn leaves_that_are_asked_for_most_have_places_of_their_own() {
+        let leaves = [
+            0,
+            1,
+            7,
+            0xB,
+            0xD,
+            0x4000_0000,
+            0x8000_0000,
+            0x8000_0001,
+            0x8000_0008,
+            0x8000_001D,
+            0x8000_001E,
+        ];
+        let places = leaves.map(|leaf| Question::new(leaf, 0, Cr4::empty()).place());
+        assert!(
+            (1..places.len()).all(|n| !places[..n].contains(&places[n])),
+            "{places:?}"
+        );
+    }
+
+    #[test]
+    fn answers_that_follow_xcr0_are_not_kept() {
+        let mut answers = Answers::default();
+        let question = Question::new(0xD, 0, Cr4::empty());
+        answers.keep(question, ALL);
+        assert_eq!(answers.recall(question), None);
     }
 }

@@ -99,7 +99,7 @@ impl ExitCode {
     /// True if VMRUN refused the VMCB. The code has 64 bits (SVM-C-002), but some emulators write -1 with 32 of them.
     #[must_use]
     pub const fn is_invalid(self) -> bool {
-        self.0 == Self::INVALID.0 || self.0 == Self::INVALID.0 & 0xffff_ffff
+        self.0 as u32 == Self::INVALID.0 as u32 // one comparison: no other code ends in these bits
     }
 
     /// The code of an intercepted exception, vectors 0 to 31 (15.12).

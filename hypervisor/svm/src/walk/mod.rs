@@ -4,8 +4,10 @@
 //! or dirty bits.
 
 mod paging;
+mod trail;
 
 pub use paging::{Paging, Translation};
+pub use trail::{LowMemory, Trail, Word};
 
 use bitflags::bitflags;
 
@@ -127,29 +129,6 @@ pub fn walk(
         table = paging.next_table(entry);
     }
     unreachable!("level 1 is a leaf")
-}
-
-/// Where code that was just executed stands, in long mode with four levels: [`walk`] without what the processor has
-/// looked at already, for hypervisors in a hurry. `None` if the tables have changed meanwhile, or cannot be read.
-#[inline]
-pub fn locate_code(cr3: u64, linear: u64, read: impl Fn(GuestPhys) -> Option<u64>) -> Option<GuestPhys> {
-    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-    const PRESENT: u64 = 1 << 0;
-    const LARGE: u64 = 1 << 7;
-    let mut table = cr3 & ADDRESS;
-    let mut shift = 39;
-    loop {
-        let entry = read(GuestPhys(table | (linear >> shift & 0x1ff) << 3))?;
-        if entry & PRESENT == 0 {
-            return None;
-        }
-        if shift == 12 || (entry & LARGE != 0 && shift < 39) {
-            let offset = (1 << shift) - 1;
-            return Some(GuestPhys(entry & ADDRESS & !offset | linear & offset));
-        }
-        table = entry & ADDRESS;
-        shift -= 9;
-    }
 }
 
 /// The translation, unless the permissions forbid the access.

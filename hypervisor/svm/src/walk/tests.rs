@@ -20,6 +20,12 @@ impl Memory {
     }
 }
 
+impl LowMemory for Memory {
+    fn read(&self, word: Word) -> u64 {
+        self.0.get(&word.address()).copied().unwrap_or(0)
+    }
+}
+
 const PAGED: Cr0 = Cr0::PE.union(Cr0::PG);
 
 const fn access(kind: AccessKind, user: bool) -> Access {
@@ -275,10 +281,8 @@ fn located_code_is_where_the_walk_finds_it() {
         let memory = Memory::of(tables);
         let paging = long(Cr0::empty(), Cr4::empty(), Efer::NXE);
         let expected = physical(memory.walk(&paging, LINEAR, READ)).0;
-        let read = |at: GuestPhys| memory.0.get(&at.0).copied();
-        assert_eq!(locate_code(0x1000 | 0x18, LINEAR, read), Some(GuestPhys(expected)));
-        assert_eq!(locate_code(0x1000, LINEAR + (1 << 39), read), None);
+        let at = |cr3, linear| Trail::to_code(cr3, linear, &memory).map(|trail| trail.physical());
+        assert_eq!(at(0x1000 | 0x18, LINEAR), Some(expected));
+        assert_eq!(at(0x1000, LINEAR + (1 << 39)), None);
     }
-    let absent = Memory::of(&[(0x1800, 0x2006)]);
-    assert_eq!(locate_code(0x1000, LINEAR, |at| absent.0.get(&at.0).copied()), None);
 }

@@ -1,30 +1,49 @@
 //! CPUID: `pc::policy::cpuid`.
 
-use pc::policy::cpuid::answer;
-use runtime::cpuid::cpuid;
+use pc::policy::cpuid::{Question, answer};
+use runtime::cpuid::{CpuidResult, cpuid};
 use svm::features::LEAF_EXTENDED_FEATURES;
 
 use crate::defect;
 use crate::exits::Next;
 use crate::os::cpu::Cpu;
+use crate::vcpu::Vcpu;
 
 const LEAF_HYPERVISOR: u32 = 0x4000_0000;
 const SVM: u32 = 1 << 2;
 
 /// Answers CPUID.
+#[inline(always)]
 pub fn handle(cpu: &mut Cpu) -> Next {
-    let (function, subfunction) = (cpu.rax() as u32, cpu.registers.rcx as u32);
+    let Cpu { vcpu, answers, .. } = cpu;
+    let (function, subfunction) = (vcpu.rax() as u32, vcpu.registers.rcx as u32);
+    match answers.recall(Question::new(function, subfunction, vcpu.vmcb.save.cr4)) {
+        Some(told) => tell(vcpu, told),
+        None => ask(cpu, function, subfunction),
+    }
+    cpu.retire()
+}
+
+#[inline]
+fn tell(vcpu: &mut Vcpu, told: &CpuidResult) {
+    if defect::REGISTER_LOST && vcpu.rax() as u32 == LEAF_HYPERVISOR && vcpu.cpl() == 3 {
+        vcpu.write_register(12, 0, 8);
+    }
+    vcpu.set_rax(told.eax.into());
+    vcpu.registers.rbx = told.ebx.into();
+    vcpu.registers.rcx = told.ecx.into();
+    vcpu.registers.rdx = told.edx.into();
+}
+
+/// Asks the processor and the policy, and keeps the answer.
+#[cold]
+fn ask(cpu: &mut Cpu, function: u32, subfunction: u32) {
+    let cr4 = cpu.vmcb.save.cr4;
     let host = cpuid(function, subfunction);
-    let mut told = answer(function, subfunction, host, cpu.vmcb.save.cr4);
+    let mut told = answer(function, subfunction, host, cr4);
     if defect::SVM_VISIBLE && function == LEAF_EXTENDED_FEATURES {
         told.ecx |= host.ecx & SVM;
     }
-    if defect::REGISTER_LOST && function == LEAF_HYPERVISOR && cpu.cpl() == 3 {
-        cpu.write_register(12, 0, 8);
-    }
-    cpu.set_rax(told.eax.into());
-    cpu.registers.rbx = told.ebx.into();
-    cpu.registers.rcx = told.ecx.into();
-    cpu.registers.rdx = told.edx.into();
-    cpu.retire_plain([0x0F, 0xA2])
+    cpu.answers.keep(Question::new(function, subfunction, cr4), told);
+    tell(&mut cpu.vcpu, &told);
 }

@@ -7,11 +7,12 @@ use crate::exits::{GENERAL_PROTECTION, INVALID_OPCODE, Next, hypercall};
 use crate::os::cpu::Cpu;
 
 /// The hypercalls of all guests; a text to be printed must not cross the end of a page.
+#[inline(always)]
 pub fn hypercall(cpu: &mut Cpu) -> Next {
     let machine = cpu.machine;
     match hypercall::serve(&mut cpu.vcpu, |address, bytes| machine.read(address, bytes)) {
         Some(next) => next,
-        None => cpu.retire_plain([0x0F, 0x01, 0xD9]),
+        None => cpu.retire(),
     }
 }
 

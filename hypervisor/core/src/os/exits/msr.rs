@@ -12,11 +12,11 @@ use crate::os::cpu::Cpu;
 use crate::os::exits::nested;
 
 /// Answers RDMSR and WRMSR.
+#[inline(always)]
 pub fn handle(cpu: &mut Cpu) -> Next {
     const WRITE: u64 = 1;
     let register = cpu.registers.rcx as u32;
-    let is_write = cpu.vmcb.control.exit_info_1 == WRITE;
-    let done = if is_write {
+    let done = if cpu.vmcb.control.exit_info_1 == WRITE {
         let value = cpu.registers.rdx << 32 | cpu.rax() & 0xFFFF_FFFF;
         write(cpu, register, value)
     } else {
@@ -26,47 +26,65 @@ pub fn handle(cpu: &mut Cpu) -> Next {
         })
     };
     match done {
-        Ok(()) if is_write => cpu.retire_plain([0x0F, 0x30]),
-        Ok(()) => cpu.retire_plain([0x0F, 0x32]),
+        Ok(()) => cpu.retire(),
         Err(Illegal) => cpu.raise(GENERAL_PROTECTION, Some(0)),
     }
 }
 
+#[inline(always)]
 fn read(cpu: &Cpu, register: u32) -> Result<u64, Illegal> {
+    match register {
+        // What exits because it is emulated comes first: all else exits because the permission map cannot pass it.
+        svm::msr::EFER => Ok(cpu.system_registers().efer.bits()),
+        svm::msr::PAT => Ok(cpu.vmcb.save.g_pat),
+        _ => read_other(register),
+    }
+}
+
+#[cold]
+fn read_other(register: u32) -> Result<u64, Illegal> {
     if defect::MSR_REFUSED && register == msr::MTRR_CAP {
         return Err(Illegal);
     }
     match rule(register).map_or(Access::Fault, |rule| rule.read) {
         Access::Pass => try_rdmsr(register).map_err(|_| Illegal),
         Access::Zero => Ok(0),
-        Access::Fault | Access::Ignore => Err(Illegal),
-        Access::Emulate => match register {
-            svm::msr::EFER => Ok(cpu.system_registers().efer.bits()),
-            svm::msr::PAT => Ok(cpu.vmcb.save.g_pat),
-            _ => Err(Illegal),
-        },
+        Access::Fault | Access::Ignore | Access::Emulate => Err(Illegal),
     }
 }
 
+#[inline(always)]
 fn write(cpu: &mut Cpu, register: u32, value: u64) -> Result<(), Illegal> {
+    match register {
+        svm::msr::EFER => write_efer(cpu, value),
+        msr::X2APIC_ICR => nested::write_command(cpu, value),
+        _ => write_other(cpu, register, value),
+    }
+}
+
+fn write_efer(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
+    let before = cpu.system_registers();
+    let after = before.write_efer(value, &cpu.machine.processor)?;
+    cpu.vmcb.save.efer = after.efer | Efer::SVME;
+    if before.needs_flush(&after) {
+        cpu.vmcb.control.tlb_control = TlbControl::ALL;
+    }
+    Ok(())
+}
+
+#[cold]
+fn write_other(cpu: &mut Cpu, register: u32, value: u64) -> Result<(), Illegal> {
     match rule(register).map_or(Access::Fault, |rule| rule.write) {
         // SAFETY: the policy passes only what the host does not stand on.
         Access::Pass => unsafe { try_wrmsr(register, value) }.map_err(|_| Illegal),
         Access::Ignore => Ok(()),
         Access::Fault | Access::Zero => Err(Illegal),
         Access::Emulate => match register {
-            svm::msr::EFER => {
-                let after = cpu.system_registers().write_efer(value, &cpu.machine.processor)?;
-                cpu.vmcb.save.efer = after.efer | Efer::SVME;
-                cpu.vmcb.control.tlb_control = TlbControl::ALL;
-                Ok(())
-            }
             svm::msr::PAT if is_legal_pat(value) => {
                 cpu.vmcb.save.g_pat = value;
                 Ok(())
             }
             msr::APIC_BASE => nested::write_apic_base(cpu, value),
-            msr::X2APIC_ICR => nested::write_command(cpu, value),
             _ => Err(Illegal),
         },
     }

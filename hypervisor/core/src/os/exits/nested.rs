@@ -18,6 +18,7 @@ const INTERRUPT_COMMAND_HIGH: u64 = 0x310;
 const BROADCASTS: [u32; 2] = [0xFF, u32::MAX];
 
 /// Answers a nested page fault.
+#[inline(always)]
 pub fn handle(cpu: &mut Cpu) -> Next {
     let address = cpu.vmcb.control.exit_info_2;
     let error = NpfErrorCode::from_bits_truncate(cpu.vmcb.control.exit_info_1);
@@ -103,6 +104,7 @@ pub fn write_apic_base(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
     if value & ADDRESS != cpu.machine.apic.0 {
         return Err(Illegal);
     }
+    cpu.answers.forget();
     // SAFETY: the APIC is the guest's; the host uses none.
     unsafe { try_wrmsr(pc::policy::msr::APIC_BASE, value) }.map_err(|_| Illegal)
 }
