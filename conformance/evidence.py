@@ -1,9 +1,12 @@
 """What several cases demand of an observation, each a sentence."""
 
+from dataclasses import dataclass
+
 from harness.boot import SVM_INSNS, Insn
 from harness.cases import NotRun
-from harness.msr import Msr
-from harness.observation import Observation
+from harness.machine.vmcb import Vmcb
+from harness.msr import CPUID_SVM, Msr
+from harness.observation import Event, Observation
 
 
 def svm_was_never_enabled(seen: Observation) -> None:
@@ -16,6 +19,47 @@ def svm_was_never_enabled(seen: Observation) -> None:
     assert seen.final is not None, f"its last state could not be read: the machine {seen.ended}"
     if cut := seen.given_up(Insn.WRMSR, *SVM_INSNS):
         raise NotRun(f"what it did later was not watched: {cut[0]}")
+
+
+def reported_svm_features(seen: Observation) -> int:
+    """CPUID Fn8000_000A_EDX as the software saw it; 0 when it never asked."""
+    reported = [e.after["rdx"] & 0xFFFF_FFFF for e in seen.executed(Insn.CPUID) if e.leaf == CPUID_SVM and e.after]
+    return reported[0] if reported else 0
+
+
+@dataclass(frozen=True)
+class Between:
+    """A VMCB after a #VMEXIT, and before the next VMRUN of it: what differs was changed by software."""
+
+    after: Vmcb
+    before: Vmcb
+    where: str
+
+
+def whole_vmruns(seen: Observation) -> list[Event]:
+    """The VMRUNs up to the last before one was missed: places that execute again and again are watched no longer."""
+    events = seen.executed(Insn.VMRUN)
+    cut = {text.removeprefix(f"{Insn.VMRUN} at ").rpartition(" after ")[0] for text in seen.given_up(Insn.VMRUN)}
+    last = {event.where: number for number, event in enumerate(events) if event.where in cut}
+    return events[: min(last.values()) + 1] if last else events
+
+
+def between_vmruns(seen: Observation) -> list[Between]:
+    """Every #VMEXIT with the next VMRUN of the same VMCB, as far as all VMRUNs were watched."""
+    last: dict[int, Vmcb] = {}
+    found = []
+    for event in whole_vmruns(seen):
+        if event.vmcb is None:
+            continue
+        address = event.before["rax"]
+        if address in last:
+            found.append(Between(last[address], Vmcb(event.vmcb), event.where))
+        last.pop(address, None)
+        if event.vmcb_after is not None:
+            last[address] = Vmcb(event.vmcb_after)
+    if not found:
+        raise NotRun(f"no VMRUN was watched after a #VMEXIT of its VMCB: the machine {seen.ended}")
+    return found
 
 
 def looked_at_the_processor(seen: Observation) -> None:

@@ -67,6 +67,15 @@ defects! {
     PAGE_FAULTS_PASSED = "defect-page-faults-passed",
     HSAVE_BORROWED = "defect-hsave-borrowed",
     CPL_FROM_DPL = "defect-cpl-from-dpl",
+    CLEAN_LIES = "defect-clean-lies",
+    CLEAN_AT_FIRST = "defect-clean-at-first",
+    CLEAN_UNKNOWN = "defect-clean-unknown",
+    FLUSH_MISSED = "defect-flush-missed",
+    INTERCEPTED_FLUSH_MISSED = "defect-intercepted-flush-missed",
+    FLUSH_RESERVED = "defect-flush-reserved",
+    FLUSH_ALL = "defect-flush-all",
+    LENGTH_ASSUMED = "defect-length-assumed",
+    STALE_CODE = "defect-stale-code",
 }
 
 const _: () = {

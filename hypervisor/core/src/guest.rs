@@ -13,6 +13,7 @@ use svm::regs::{Cr0, Efer};
 use svm::system_registers::SystemRegisters;
 use svm::vmcb::{EventInjection, TlbControl};
 
+use crate::clean::Clean;
 use crate::defect;
 use crate::exits::io::Serial;
 use crate::exits::{Next, cpuid};
@@ -20,7 +21,7 @@ use crate::guests::Image;
 use crate::memory::{GuestMemory, Pages};
 use crate::paging::{self, Paging};
 use crate::setup;
-use crate::vcpu::Vcpu;
+use crate::vcpu::{Vcpu, flush_control};
 use crate::world::{self, Registers};
 
 /// Longest instruction (APM vol. 3, 1.1).
@@ -39,6 +40,7 @@ pub struct Guest {
     /// The processor that it believes in, from what CPUID shows to it.
     pub processor: Host,
     host_vmcb: HostPhys,
+    clean: Clean,
 }
 
 impl Deref for Guest {
@@ -82,6 +84,7 @@ impl Guest {
             // Asked once: each CPUID costs an exit where we are a guest ourselves. CR0 is for nested hypervisors.
             processor: Host::from_cpuid(cpuid::answer, Cr0::empty()),
             host_vmcb: pages.host_vmcb,
+            clean: Clean::default(),
         }
     }
 
@@ -102,6 +105,7 @@ impl Guest {
         if defect::EVENT_RESERVED && self.vmcb.control.event_injection.is_valid() {
             self.vmcb.control.event_injection.0 |= 1 << 12;
         }
+        self.clean.promise(self.vcpu.vmcb, self.vcpu.features);
         let entered = Entered::of(self.vmcb);
         let vmcb = self.vmcb_address();
         // SAFETY: SVM was enabled before the first guest was made; the pages are this guest's, and what it reaches is its
@@ -109,10 +113,12 @@ impl Guest {
         let result = unsafe { world::enter(&mut self.vcpu.registers, vmcb, self.host_vmcb) };
         if self.vmcb.control.exit_code.is_invalid() {
             entered.restore(self.vmcb);
+            self.clean.forget();
         } else {
             // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
             self.vmcb.control.tlb_control = TlbControl::NONE;
             self.vmcb.control.event_injection = EventInjection::NONE;
+            self.clean.keep(self.vcpu.vmcb, self.vcpu.features);
         }
         result
     }
@@ -147,7 +153,9 @@ impl Guest {
                 save.cr3 = registers.cr3;
                 save.cr4 = registers.cr4;
                 save.efer = registers.efer | Efer::SVME;
-                self.vmcb.control.tlb_control = TlbControl::ALL;
+                if !defect::FLUSH_MISSED {
+                    self.vmcb.control.tlb_control = flush_control(self.features);
+                }
             }
             Paging::Shadow(shadow) => {
                 shadow.guest = registers;
@@ -187,7 +195,7 @@ impl Guest {
 
     /// Moves RIP past the instruction that exited.
     pub fn retire(&mut self) -> Next {
-        let next = self.told_next_rip().or_else(|| {
+        let next = self.told_next_rip().or(self.assumed_next_rip()).or_else(|| {
             let decoded = self.instruction()?;
             Some(self.vmcb.save.rip.wrapping_add(decoded.length.into()))
         });

@@ -17,7 +17,8 @@ macro_rules! guests {
 }
 
 guests![
-    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits"
+    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits",
+    "lengths"
 ];
 
 /// The guest with this name.

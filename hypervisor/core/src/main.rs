@@ -6,6 +6,7 @@
 #![no_std]
 #![no_main]
 
+mod clean;
 mod defect;
 mod enable;
 mod exits;
@@ -72,23 +73,16 @@ fn start(boot: &Boot) -> Outcome {
 fn built_in(image: &Image, options: &Options) -> Outcome {
     // VMRUN may raise it while the task register is the guest's.
     descriptors::keep_stack(exits::GENERAL_PROTECTION);
-    let leaf = match enable::enable(host_save_area(), SvmFeatures::empty()) {
-        Ok(leaf) => leaf,
+    let features = match enable::enable(host_save_area(), SvmFeatures::empty()) {
+        Ok(leaf) => leaf.features - options.without,
         Err(refusal) => return enable::outcome(refusal),
     };
 
     // SAFETY: this function runs once, and the loader's information has been copied.
     let (mut pages, memory, pool) = unsafe { (Pages::take(), GuestMemory::take(), TablePool::take()) };
-    let paging = Paging::choose(leaf.features, options, &memory, pool);
-    setup::build(&mut pages, &paging);
+    let paging = Paging::choose(features, options, &memory, pool);
+    setup::build(&mut pages, &paging, features);
     own_tables::spoil();
     report::before_first_entry(pages.vmcb, paging.name(), paging.root());
-    run::run(&mut Guest::new(
-        pages,
-        memory,
-        paging,
-        leaf.features,
-        image,
-        options.count,
-    ))
+    run::run(&mut Guest::new(pages, memory, paging, features, image, options.count))
 }

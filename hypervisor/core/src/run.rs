@@ -59,6 +59,8 @@ fn dispatch(guest: &mut Guest) -> Next {
         ExitCode::INVLPG => control_register::invlpg(guest),
         // Caches may be invalidated only with the host's data written back, which the guest cannot tell from nothing.
         ExitCode::INVD => guest.retire(),
+        // It waits for somebody. There is nobody else here who could do something meanwhile.
+        ExitCode::PAUSE => guest.retire(),
         // It stays pending while GIF is 0; the host took and counted it after STGI.
         ExitCode::NMI => Next::Resume,
         // INTR cannot come: V_INTR_MASKING and the host's IF = 0 hold interrupts back.

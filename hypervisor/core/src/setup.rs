@@ -1,16 +1,18 @@
 //! The guest's VMCB and permission maps, field by field: APM vol. 2, 15.5.1, 15.10, 15.11, appendix B.
 
 use svm::addr::{Asid, GuestPhys, HostPhys};
+use svm::features::SvmFeatures;
 use svm::intercepts::{CrMask, ExceptionIntercepts, Misc1, Misc2};
 use svm::msr;
 use svm::msrpm::MsrAccess;
 use svm::regs::{Cr0, Efer, Rflags};
-use svm::vmcb::{Attributes, DescriptorTable, InterruptControl, Segment, TlbControl, VintrFlags, Vmcb};
+use svm::vmcb::{Attributes, DescriptorTable, InterruptControl, Segment, VintrFlags, VirtualizationControl, Vmcb};
 use x86_64::registers::debug::{DebugAddressRegister, Dr0, Dr1, Dr2, Dr3};
 
 use crate::defect;
 use crate::memory::{Pages, host_address};
 use crate::paging::Paging;
+use crate::vcpu::flush_control;
 
 /// Where a guest is loaded and entered.
 pub const ENTRY: u16 = 0x7C00;
@@ -42,8 +44,12 @@ const OWN_MSRS: [u32; 10] = [
 const MTRR_DEF_TYPE: u32 = 0x2FF;
 
 /// Fills in the VMCB, which is all 0, and opens the maps, which close everything, for a guest that starts in real mode.
-pub fn build(pages: &mut Pages, paging: &Paging) {
-    for register in OWN_MSRS {
+pub fn build(pages: &mut Pages, paging: &Paging, features: SvmFeatures) {
+    let own = OWN_MSRS.into_iter();
+    let branch_records = msr::BRANCH_RECORDS
+        .into_iter()
+        .filter(|_| features.contains(SvmFeatures::LBR_VIRT));
+    for register in own.chain(branch_records) {
         for access in [MsrAccess::Read, MsrAccess::Write] {
             pages
                 .msrpm
@@ -58,7 +64,8 @@ pub fn build(pages: &mut Pages, paging: &Paging) {
     }
     let (iopm, msrpm) = (host_address(pages.iopm), host_address(pages.msrpm));
     intercepts(pages.vmcb, paging);
-    control(pages.vmcb, iopm, msrpm);
+    control(pages.vmcb, iopm, msrpm, features);
+    offered(pages.vmcb, features);
     real_mode(pages.vmcb);
     clear_breakpoints();
     paging.prepare(pages.vmcb);
@@ -138,15 +145,33 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
     }
 }
 
-fn control(vmcb: &mut Vmcb, iopm: HostPhys, msrpm: HostPhys) {
+fn control(vmcb: &mut Vmcb, iopm: HostPhys, msrpm: HostPhys, features: SvmFeatures) {
     let control = &mut vmcb.control;
     control.iopm_base_pa = iopm;
     control.msrpm_base_pa = msrpm;
     control.guest_asid = ASID;
     // Whatever used this identifier before is not ours.
-    control.tlb_control = TlbControl::ALL;
+    control.tlb_control = flush_control(features);
     // The host's IF, always 0, keeps physical interrupts away, whatever the guest's is.
     control.interrupt = InterruptControl::default().with_flags(VintrFlags::V_INTR_MASKING);
+}
+
+/// What not every processor has: README.md, "What of SVM is used".
+fn offered(vmcb: &mut Vmcb, features: SvmFeatures) {
+    /// What Linux KVM begins with: a loop that waits for another processor pauses more often than that.
+    const PAUSES: u16 = 3000;
+    const CYCLES_BETWEEN: u16 = 128;
+    let control = &mut vmcb.control;
+    if features.contains(SvmFeatures::PAUSE_FILTER) {
+        control.intercept_misc1 |= Misc1::PAUSE;
+        control.pause_filter_count = PAUSES;
+        if features.contains(SvmFeatures::PAUSE_FILTER_THRESHOLD) {
+            control.pause_filter_threshold = CYCLES_BETWEEN;
+        }
+    }
+    if features.contains(SvmFeatures::LBR_VIRT) {
+        control.virtualization |= VirtualizationControl::LBR;
+    }
 }
 
 /// APM vol. 2, 14.1.3 "Processor initialization state", but for CS:IP and SP.

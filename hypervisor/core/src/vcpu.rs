@@ -2,10 +2,11 @@
 
 use svm::addr::HostPhys;
 use svm::escalation::{Escalation, escalate};
+use svm::exit::ExitCode;
 use svm::features::SvmFeatures;
 use svm::insn::CodeSize;
 use svm::regs::{Cr0, Efer, Rflags};
-use svm::vmcb::{Attributes, EventInjection, EventKind, IntState, Vmcb};
+use svm::vmcb::{Attributes, CleanBits, EventInjection, EventKind, IntState, TlbControl, Vmcb};
 
 use crate::defect;
 use crate::exits::{DEBUG, Next};
@@ -111,6 +112,16 @@ impl Vcpu {
         }
     }
 
+    /// The next RIP, without a look at the instruction: a seeded defect.
+    pub fn assumed_next_rip(&self) -> Option<u64> {
+        let length = if self.vmcb.control.exit_code == ExitCode::VMMCALL {
+            3
+        } else {
+            2
+        };
+        defect::LENGTH_ASSUMED.then(|| self.vmcb.save.rip.wrapping_add(length))
+    }
+
     /// The next RIP, if the processor told it (15.7.1).
     #[inline]
     pub fn told_next_rip(&self) -> Option<u64> {
@@ -149,6 +160,7 @@ impl Vcpu {
         const SINGLE_STEP: u64 = 1 << 14; // DR6.BS
         self.vmcb.save.rflags -= Rflags::RF;
         self.vmcb.save.dr6 |= SINGLE_STEP;
+        self.vmcb.control.clean -= CleanBits::DEBUG_REGISTERS;
         self.raise(DEBUG, None)
     }
 
@@ -164,6 +176,16 @@ impl Vcpu {
             Escalation::Shutdown => return Next::SHUTDOWN,
         };
         Next::Resume
+    }
+}
+
+/// What TLB_CONTROL must be for VMRUN to drop a guest's translations.
+pub fn flush_control(features: SvmFeatures) -> TlbControl {
+    const RESERVED: TlbControl = TlbControl(2);
+    match TlbControl::guest(features) {
+        _ if defect::FLUSH_RESERVED => RESERVED,
+        _ if defect::FLUSH_ALL => TlbControl::ALL,
+        flush => flush,
     }
 }
 

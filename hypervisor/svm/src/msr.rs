@@ -14,6 +14,8 @@ pub const SYSENTER_ESP: u32 = 0x175;
 pub const SYSENTER_EIP: u32 = 0x176;
 /// DebugCtl: last-branch and single-step control.
 pub const DEBUG_CTL: u32 = 0x1d9;
+/// DebugCtl and LastBranchFromIP, LastBranchToIP, LastIntFromIP, LastIntToIP: what LBR virtualization moves (15.23).
+pub const BRANCH_RECORDS: [u32; 5] = [DEBUG_CTL, 0x1db, 0x1dc, 0x1dd, 0x1de];
 /// PAT: memory types of pages (7.8); replicated for a guest with nested paging (SVM-15.25.2-004).
 pub const PAT: u32 = 0x277;
 /// EFER, see [`crate::regs::Efer`].

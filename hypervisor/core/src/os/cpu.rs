@@ -10,11 +10,13 @@ use svm::features::SvmFeatures;
 use svm::insn::{self, CodeSize, Decoded};
 use svm::regs::{Cr4, Efer};
 use svm::system_registers::SystemRegisters;
-use svm::vmcb::Vmcb;
+use svm::vmcb::{CleanBits, Vmcb};
 use svm::walk::{self, Access};
 
 use super::machine::Machine;
 use super::processors;
+use crate::clean::unknown_clean_bits;
+use crate::defect;
 use crate::exits::Next;
 use crate::vcpu::Vcpu;
 use crate::world::Registers;
@@ -34,10 +36,14 @@ pub struct Cpu<'m> {
     pub id: u32,
     /// It executes HLT without an exit at the moment.
     pub halted: bool,
+    /// The clean bits of a VMCB in which nothing has changed since its last #VMEXIT.
+    pub clean: CleanBits,
     /// What CPUID told it.
     pub answers: Answers,
     lengths: Remembered<u8, LENGTHS, 1>,
     accesses: Remembered<mmio::Access, ACCESSES, 2>,
+    /// A seeded defect's: where the last instruction stood that was looked at, and its length.
+    stale: (u64, u8),
 }
 
 impl Deref for Cpu<'_> {
@@ -56,12 +62,12 @@ impl DerefMut for Cpu<'_> {
 
 impl<'m> Cpu<'m> {
     /// The first: its kernel is entered with the parameters' address in RSI, which is where its stack ends.
-    pub fn first(vmcb: &'static mut Vmcb, features: SvmFeatures, machine: &'m Machine) -> Self {
+    pub fn first(vmcb: &'static mut Vmcb, machine: &'m Machine) -> Self {
         let registers = Registers {
             rsi: vmcb.save.rsp,
             ..Registers::default()
         };
-        Self::new(vmcb, registers, features, machine, processors::current())
+        Self::new(vmcb, registers, machine, processors::current())
     }
 
     /// A further one after its start-up interrupt: RDX tells what it is (APM vol. 2, 14.1.3).
@@ -70,28 +76,30 @@ impl<'m> Cpu<'m> {
             rdx: signature.into(),
             ..Registers::default()
         };
-        Self::new(vmcb, registers, processors::features(), machine, id)
+        Self::new(vmcb, registers, machine, id)
     }
 
-    fn new(
-        vmcb: &'static mut Vmcb,
-        registers: Registers,
-        features: SvmFeatures,
-        machine: &'m Machine,
-        id: u32,
-    ) -> Self {
+    fn new(vmcb: &'static mut Vmcb, registers: Registers, machine: &'m Machine, id: u32) -> Self {
+        let features = machine.features;
+        let clean = if features.contains(SvmFeatures::VMCB_CLEAN) {
+            CleanBits::all() | unknown_clean_bits()
+        } else {
+            CleanBits::empty()
+        };
         Self {
             vcpu: Vcpu {
                 vmcb,
                 registers,
                 features,
             },
+            clean,
             machine,
             id,
             halted: false,
             answers: Answers::default(),
             lengths: Remembered::default(),
             accesses: Remembered::default(),
+            stale: (0, 0),
         }
     }
 
@@ -168,7 +176,13 @@ impl<'m> Cpu<'m> {
             .is_usual_code()
             .then(|| self.accesses.learn(cr3, rip, self.machine, decode))
             .flatten();
-        learnt.or_else(|| {
+        // Bytes that come with the exit (15.8.4) need no walk and may be anywhere.
+        let told = || {
+            self.features
+                .contains(SvmFeatures::DECODE_ASSISTS)
+                .then(|| self.vmcb.control.instruction())
+        };
+        learnt.or_else(|| decode(told()?)).or_else(|| {
             let (bytes, length) = self.fetch();
             decode(&bytes[..length])
         })
@@ -186,7 +200,14 @@ impl<'m> Cpu<'m> {
         if let Some(next) = self.told_next_rip() {
             return self.retire_to(next);
         }
+        if let Some(next) = self.assumed_next_rip() {
+            return self.retire_to(next);
+        }
         let (cr3, rip) = (self.vmcb.save.cr3, self.vmcb.save.rip);
+        if defect::STALE_CODE && self.stale.0 == rip {
+            let next = rip.wrapping_add(self.stale.1.into());
+            return self.retire_to_64(next);
+        }
         if self.is_usual_code() {
             if let Some(length) = self.lengths.recall(cr3, rip, self.machine) {
                 return self.retire_to_64(rip.wrapping_add(length.into()));
@@ -204,7 +225,12 @@ impl<'m> Cpu<'m> {
             .then(|| self.lengths.learn(cr3, rip, self.machine, decode))
             .flatten();
         match learnt.or_else(|| Some(self.instruction()?.length)) {
-            Some(length) => self.retire_to(rip.wrapping_add(length.into())),
+            Some(length) => {
+                if defect::STALE_CODE {
+                    self.stale = (rip, length);
+                }
+                self.retire_to(rip.wrapping_add(length.into()))
+            }
             None => Next::Unhandled,
         }
     }

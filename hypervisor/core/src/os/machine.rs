@@ -9,6 +9,7 @@ use runtime::log;
 use runtime::msr::try_rdmsr;
 use svm::addr::{GuestPhys, HostPhys, PAGE_SIZE};
 use svm::checks::Host;
+use svm::features::SvmFeatures;
 use svm::npt::{EntryFlags, Levels, PageSize, Tables};
 use svm::regs::{Cr0, Cr4};
 use svm::walk::{LowMemory, Word};
@@ -39,6 +40,8 @@ pub struct Machine {
     pub apic: GuestPhys,
     /// How the guest switches the machine off.
     pub power: Option<PowerControl>,
+    /// What SVM offers, which is the same on all processors of a machine, but for what the command line forbids.
+    pub features: SvmFeatures,
     /// The processor that the guest believes in.
     pub processor: Host,
 }
@@ -48,7 +51,7 @@ impl Machine {
     ///
     /// # Safety
     /// The layout's pool is RAM that nobody else uses.
-    pub unsafe fn new(layout: &Layout, rsdp: u64, iopm: HostPhys, msrpm: HostPhys) -> Self {
+    pub unsafe fn new(layout: &Layout, rsdp: u64, iopm: HostPhys, msrpm: HostPhys, features: SvmFeatures) -> Self {
         let (base, pages) = layout.tables();
         // SAFETY: the caller answers for the pool.
         let pool = unsafe { TablePool::at(base, pages) };
@@ -69,6 +72,7 @@ impl Machine {
             tables: nested(pool, &layout.hidden, apic),
             apic,
             power,
+            features,
             processor: Host::from_cpuid(
                 |leaf, subleaf| cpuid::answer(leaf, subleaf, host_cpuid(leaf, subleaf), Cr4::empty()),
                 Cr0::empty(),

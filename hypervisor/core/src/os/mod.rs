@@ -74,8 +74,8 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     for vector in EXCEPTIONS {
         descriptors::keep_stack(vector);
     }
-    let leaf = match enable::enable(host_save_area(), SvmFeatures::NP) {
-        Ok(leaf) => leaf,
+    let features = match enable::enable(host_save_area(), SvmFeatures::NP) {
+        Ok(leaf) => leaf.features - options.without,
         Err(refusal) => return enable::outcome(refusal),
     };
 
@@ -85,7 +85,7 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     let (iopm, msrpm) = (host_address(pages.iopm), host_address(pages.msrpm));
     // SAFETY: the layout set this memory aside, and no other reference to the machine exists yet.
     let machine: &'static Machine =
-        unsafe { (*MACHINE.0.get()).insert(Machine::new(layout, boot.handover.rsdp, iopm, msrpm)) };
+        unsafe { (*MACHINE.0.get()).insert(Machine::new(layout, boot.handover.rsdp, iopm, msrpm, features)) };
     // SAFETY: the layout set this memory aside, too.
     unsafe { processors::prepare(machine) };
     setup::build(&mut pages, machine, entry);
@@ -97,5 +97,5 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
             kernel.parameters
         );
     }
-    run::run(&mut Cpu::first(pages.vmcb, leaf.features, machine))
+    run::run(&mut Cpu::first(pages.vmcb, machine))
 }

@@ -11,7 +11,6 @@ use runtime::cpuid::cpuid;
 use runtime::msr::{try_rdmsr, try_wrmsr};
 use runtime::{descriptors, exit, log};
 use svm::addr::{HostPhys, PAGE_SIZE};
-use svm::features::SvmFeatures;
 use svm::msr;
 use svm::regs::Efer;
 use svm::vmcb::Vmcb;
@@ -188,9 +187,4 @@ pub fn wait_for_startup() -> ! {
     }
     // SAFETY: it does not return, and touches no memory.
     unsafe { stop_processor() }
-}
-
-/// What SVM offers, which is the same on all processors of a machine.
-pub fn features() -> SvmFeatures {
-    svm::features::SvmLeaf::decode(cpuid(svm::features::LEAF_SVM, 0)).features
 }

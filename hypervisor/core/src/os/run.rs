@@ -2,7 +2,7 @@
 
 use runtime::Outcome;
 use svm::exit::ExitCode;
-use svm::vmcb::{EventInjection, TlbControl};
+use svm::vmcb::{CleanBits, EventInjection, TlbControl};
 
 use super::cpu::Cpu;
 use super::exits::{cpuid, event, halt, msr, nested, port};
@@ -27,6 +27,8 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
         // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
         control.tlb_control = TlbControl::NONE;
         control.event_injection = EventInjection::NONE;
+        // What the four handlers below leave alone; whatever else happens says what it changes.
+        control.clean = cpu.clean;
         if defect::MAP_CHANGED {
             // SAFETY: the map is ours; linear is physical.
             unsafe { (cpu.vmcb.control.iopm_base_pa.0 as *mut u8).write_volatile(0xFF) };
@@ -35,6 +37,9 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
             halt::woken(cpu);
         }
         let next = dispatch(cpu);
+        if defect::CLEAN_LIES {
+            cpu.vmcb.control.clean = cpu.clean;
+        }
         if let Next::Resume = next {
             cpu.resume_delivery();
         } else {
@@ -69,6 +74,7 @@ fn dispatch(cpu: &mut Cpu) -> Next {
 
 #[cold]
 fn rare(cpu: &mut Cpu) -> Next {
+    cpu.vmcb.control.clean = CleanBits::empty();
     match cpu.vmcb.control.exit_code {
         ExitCode::IOIO => port::handle(cpu),
         ExitCode::HLT => halt::handle(cpu),

@@ -2,16 +2,19 @@
 
 use pc::policy::{msr, port};
 use svm::addr::Asid;
+use svm::features::SvmFeatures;
 use svm::intercepts::{ExceptionIntercepts, Misc1, Misc2};
+use svm::msr::BRANCH_RECORDS;
 use svm::msrpm::MsrAccess;
 use svm::regs::{Cr0, Efer, Rflags};
-use svm::vmcb::{Attributes, DescriptorTable, NestedControl, Segment, TlbControl, Vmcb};
+use svm::vmcb::{Attributes, CleanBits, DescriptorTable, NestedControl, Segment, VirtualizationControl, Vmcb};
 
 use super::load::{Entry, KernelEntry};
 use super::machine::Machine;
 use crate::defect;
 use crate::memory::Pages;
 use crate::setup::ENTRY;
+use crate::vcpu::flush_control;
 
 const ASID: Asid = Asid(1);
 /// The PAT after reset (APM vol. 2, 7.8.2).
@@ -20,7 +23,7 @@ const RESET_PAT: u64 = 0x0007_0406_0007_0406;
 /// Fills in the first processor's VMCB, which is all 0, and the maps.
 pub fn build(pages: &mut Pages, machine: &Machine, entry: Entry) {
     ports(pages, machine);
-    registers(pages);
+    registers(pages, machine.features);
     control(pages.vmcb, machine);
     match entry {
         Entry::Kernel(kernel) => protected_mode(pages.vmcb, kernel),
@@ -43,9 +46,15 @@ fn control(vmcb: &mut Vmcb, machine: &Machine) {
     vmcb.control.msrpm_base_pa = machine.msrpm;
     intercepts(vmcb);
     vmcb.control.guest_asid = ASID;
-    vmcb.control.tlb_control = TlbControl::ALL;
+    vmcb.control.tlb_control = flush_control(machine.features);
     vmcb.control.nested = NestedControl::NP_ENABLE;
     vmcb.control.n_cr3 = machine.nested_root();
+    if defect::CLEAN_AT_FIRST && machine.features.contains(SvmFeatures::VMCB_CLEAN) {
+        vmcb.control.clean = CleanBits::DEBUG_REGISTERS;
+    }
+    if machine.features.contains(SvmFeatures::LBR_VIRT) {
+        vmcb.control.virtualization |= VirtualizationControl::LBR;
+    }
 }
 
 /// All open but those of the policy.
@@ -61,7 +70,14 @@ fn ports(pages: &mut Pages, machine: &Machine) {
 }
 
 /// All closed but those of the policy.
-fn registers(pages: &mut Pages) {
+fn registers(pages: &mut Pages, features: SvmFeatures) {
+    if features.contains(SvmFeatures::LBR_VIRT) {
+        for register in BRANCH_RECORDS {
+            for access in [MsrAccess::Read, MsrAccess::Write] {
+                let _ = pages.msrpm.set(register, access, false);
+            }
+        }
+    }
     for rule in msr::RULES {
         for register in rule.first..=rule.last {
             for (access, what) in [(MsrAccess::Read, rule.read), (MsrAccess::Write, rule.write)] {

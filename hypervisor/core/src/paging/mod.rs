@@ -13,6 +13,7 @@ use svm::walk::{self, Access};
 use crate::guest::Guest;
 use crate::memory::{GuestMemory, TablePool};
 use crate::options::Options;
+use crate::vcpu::flush_control;
 use nested::Nested;
 use shadow::Shadow;
 
@@ -30,7 +31,7 @@ impl Paging {
         if options.nested_paging && features.contains(SvmFeatures::NP) {
             Self::Nested(Nested::new(memory, pool))
         } else {
-            Self::Shadow(Shadow::new(pool))
+            Self::Shadow(Shadow::new(pool, flush_control(features)))
         }
     }
 

@@ -14,6 +14,7 @@ use svm::system_registers::SystemRegisters;
 use svm::vmcb::{TlbControl, Vmcb};
 use svm::walk::{AccessKind, Translation};
 
+use crate::defect;
 use crate::memory::TablePool;
 
 /// The guest's view and our tables.
@@ -22,15 +23,18 @@ pub struct Shadow {
     pub guest: SystemRegisters,
     /// `None` only while they are being rebuilt.
     tables: Option<Tables<TablePool>>,
+    /// How the TLB forgets what was in them.
+    flush: TlbControl,
 }
 
 impl Shadow {
     /// For a guest as it is after reset.
-    pub fn new(pool: TablePool) -> Self {
+    pub fn new(pool: TablePool, flush: TlbControl) -> Self {
         let tables = Tables::new(pool, Levels::Three).expect("the pool is fresh");
         Self {
             guest: SystemRegisters::RESET,
             tables: Some(tables),
+            flush,
         }
     }
 
@@ -54,7 +58,9 @@ impl Shadow {
             really |= Efer::LME | Efer::LMA;
         }
         vmcb.save.efer = really;
-        vmcb.control.tlb_control = TlbControl::ALL;
+        if !defect::INTERCEPTED_FLUSH_MISSED {
+            vmcb.control.tlb_control = self.flush;
+        }
     }
 
     /// What has to be done before each VMRUN.

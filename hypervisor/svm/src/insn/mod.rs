@@ -49,6 +49,8 @@ pub enum Instruction {
     Rdtsc,
     /// 0F 01 /7 with an operand in memory.
     Invlpg,
+    /// F3 90.
+    Pause,
     /// 0F 06.
     Clts,
     /// 0F 08.
@@ -140,6 +142,7 @@ pub fn decode(bytes: &[u8], code: CodeSize) -> Option<Decoded> {
     let mut reader = Reader::new(bytes, code)?;
     let instruction = match reader.opcode()? {
         0x0f => two_bytes(&mut reader)?,
+        0x90 if reader.is_repeated() => Instruction::Pause,
         0xf4 => Instruction::Hlt,
         opcode @ (0xe4..=0xe7 | 0xec..=0xef) => port(&mut reader, opcode)?,
         _ => return None,

@@ -33,6 +33,14 @@ fn svm_instructions() {
 }
 
 #[test]
+fn pause_is_a_repeated_nop() {
+    for code in [Bits16, Bits32, Bits64] {
+        is(code, &[0xf3, 0x90], Instruction::Pause);
+        assert_eq!(decode(&[0x90], code), None);
+    }
+}
+
+#[test]
 fn instructions_without_operands() {
     use Instruction::*;
     let plain = [

@@ -2,6 +2,8 @@
 
 use bitflags::bitflags;
 
+use crate::features::SvmFeatures;
+
 /// TLB_CONTROL, 8 bits (VMCB 05Ch, 15.16.1). VMRUN does not reset it (SVM-15.16.1-005).
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,16 @@ impl TlbControl {
     pub const GUEST: Self = Self(3);
     /// 7: flush this guest's non-global entries; needs FlushByAsid (SVM-15.16.1-004).
     pub const GUEST_NON_GLOBAL: Self = Self(7);
+
+    /// How a guest's translations are flushed on a processor with these features (SVM-15.16.1-011).
+    #[must_use]
+    pub const fn guest(features: SvmFeatures) -> Self {
+        if features.contains(SvmFeatures::FLUSH_BY_ASID) {
+            Self::GUEST
+        } else {
+            Self::ALL
+        }
+    }
 
     /// True for an encoding that software may use (SVM-15.16.1-006).
     #[must_use]
@@ -118,6 +130,12 @@ mod tests {
     fn four_tlb_encodings_are_defined() {
         let defined: Vec<u8> = (0..=255).filter(|&value| TlbControl(value).is_defined()).collect();
         assert_eq!(defined, [0, 1, 3, 7]);
+    }
+
+    #[test]
+    fn a_guest_is_flushed_alone_where_that_can_be() {
+        assert_eq!(TlbControl::guest(SvmFeatures::FLUSH_BY_ASID), TlbControl::GUEST);
+        assert_eq!(TlbControl::guest(!SvmFeatures::FLUSH_BY_ASID), TlbControl::ALL);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The virtual machine control block: one 4-KiB page, control area at 000h, state-save area at 400h (appendix B,
 //! SVM-B-001).
 
+mod cached;
 mod control;
 mod enables;
 mod event;
@@ -8,6 +9,7 @@ mod interrupt;
 mod save;
 mod segment;
 
+pub use cached::Cached;
 pub use control::{AvicPhysicalTable, Control};
 pub use enables::{CleanBits, NestedControl, Rap, TlbControl, VirtualizationControl};
 pub use event::{EventInjection, EventKind};

@@ -2,6 +2,7 @@
 
 use svm::intercepts::Misc1;
 use svm::regs::Rflags;
+use svm::vmcb::CleanBits;
 
 use crate::exits::Next;
 use crate::os::cpu::Cpu;
@@ -23,5 +24,6 @@ pub fn handle(cpu: &mut Cpu) -> Next {
 pub fn woken(cpu: &mut Cpu) {
     cpu.halted = false;
     cpu.vmcb.control.intercept_misc1 |= Misc1::HLT;
+    cpu.vmcb.control.clean -= CleanBits::INTERCEPTS;
     processors::wake(cpu.id);
 }

@@ -4,12 +4,13 @@ use pc::policy::msr::{self, Access, rule};
 use runtime::msr::{try_rdmsr, try_wrmsr};
 use svm::regs::Efer;
 use svm::system_registers::Illegal;
-use svm::vmcb::TlbControl;
+use svm::vmcb::CleanBits;
 
 use crate::defect;
 use crate::exits::{GENERAL_PROTECTION, Next};
 use crate::os::cpu::Cpu;
 use crate::os::exits::nested;
+use crate::vcpu::flush_control;
 
 /// Answers RDMSR and WRMSR.
 #[inline(always)]
@@ -66,8 +67,9 @@ fn write_efer(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
     let before = cpu.system_registers();
     let after = before.write_efer(value, &cpu.machine.processor)?;
     cpu.vmcb.save.efer = after.efer | Efer::SVME;
-    if before.needs_flush(&after) {
-        cpu.vmcb.control.tlb_control = TlbControl::ALL;
+    cpu.vmcb.control.clean -= CleanBits::CONTROL_REGISTERS;
+    if before.needs_flush(&after) && !defect::FLUSH_MISSED {
+        cpu.vmcb.control.tlb_control = flush_control(cpu.features);
     }
     Ok(())
 }
@@ -82,6 +84,7 @@ fn write_other(cpu: &mut Cpu, register: u32, value: u64) -> Result<(), Illegal> 
         Access::Emulate => match register {
             svm::msr::PAT if is_legal_pat(value) => {
                 cpu.vmcb.save.g_pat = value;
+                cpu.vmcb.control.clean -= CleanBits::NESTED;
                 Ok(())
             }
             msr::APIC_BASE => nested::write_apic_base(cpu, value),

@@ -1,0 +1,1 @@
+"""The TLB: when it is flushed, and of what (15.16)."""
