@@ -102,6 +102,7 @@ def test_boots_by_grub(protocol: str, qemu: Qemu, tmp_path: Path) -> None:
         ("triple", "guest-shutdown"),
         ("stray", "guest-memory-violation"),
         ("odd", "unhandled-exit"),
+        ("lengths", "guest-finished"),
     ],
 )
 def test_guests_end_as_they_must(guest: str, outcome: str, cpu: str, qemu: Qemu, tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_shadow_paging_can_be_asked_for(qemu: Qemu, tmp_path: Path) -> None:
     assert seen.vmruns()[0][1]["nested_control"] == 0
 
 
-@pytest.mark.parametrize("line", ["guest=nobody", "count=many", "npt=maybe", "nonsense"])
+@pytest.mark.parametrize("line", ["guest=nobody", "count=many", "npt=maybe", "without=lbr,wings", "nonsense"])
 def test_bad_command_line_is_refused(line: str, qemu: Qemu, tmp_path: Path) -> None:
     seen = qemu.observe(ours(), Boot(words=(line,)), "EPYC", tmp_path)
     assert seen.outcome == "bad-command-line" and not seen.svm_executed()

@@ -1,4 +1,4 @@
-; lengths: one instruction that exits after the other, each of another length, all at one address. A hypervisor that takes
+; lengths: one instruction that may exit after the other, each of another length, all at one address. A hypervisor that takes
 ; one for as long as another goes on in the midst of it.
 ;
 ; First the guest writes each over the one before; then it leaves the code alone and changes the page table above it.
@@ -77,7 +77,7 @@ enter:  xor     eax, eax
         mov     ebp, SPOT
         jmp     rbp
 
-; CPUID, with prefixes that mean nothing to it.
+; CPUID, with prefixes that mean nothing to it; and PAUSE, which exits only where there is a filter for it.
 align 8, db 0
 codes:  code    0Fh, 0A2h
         code    66h, 0Fh, 0A2h
@@ -85,5 +85,6 @@ codes:  code    0Fh, 0A2h
         code    48h, 0Fh, 0A2h
         code    0Fh, 0A2h
         code    3Eh, 2Eh, 66h, 67h, 0Fh, 0A2h
+        code    0F3h, 90h
         code    2Eh, 2Eh, 2Eh, 2Eh, 2Eh, 2Eh, 2Eh, 2Eh, 66h, 0Fh, 0A2h
 codes_end:

@@ -1,10 +1,10 @@
 //! Instructions that touch a page which the hypervisor keeps for itself: what they store, or where the loaded value goes.
 //!
-//! The decoder is `yaxpeax-x86`: complete, well kept, and without `alloc` (of its peers, `iced-x86` builds its tables on a
-//! heap, which this hypervisor has not). An exit caused by nested paging tells neither the bytes nor the length of the
-//! instruction on a processor without decode assists.
+//! A handful of moves, which is what compilers make of accesses to a device; the tests hold them against `yaxpeax-x86`,
+//! which knows every instruction and would be half of the image. An exit caused by nested paging tells neither the bytes
+//! nor the length of the instruction on a processor without decode assists.
 
-use svm::insn::CodeSize;
+use svm::insn::{CodeSize, Reader};
 
 /// A general register, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,144 +47,82 @@ pub struct Access {
 }
 
 /// Decodes the instruction at the start of `bytes`; `None` if it is none of those above, or 16-bit code: no operating
-/// system drives its APIC from there, and the decoder's tables for that mode would be a fifth of the image.
+/// system drives its APIC from there.
 #[must_use]
 pub fn decode(bytes: &[u8], code: CodeSize) -> Option<Access> {
-    match code {
-        CodeSize::Bits64 => long_mode(bytes),
-        CodeSize::Bits32 => protected_mode(bytes),
-        CodeSize::Bits16 => None,
+    if code == CodeSize::Bits16 {
+        return None;
+    }
+    let mut reader = Reader::new(bytes, code)?;
+    let opcode = reader.opcode()?;
+    let exchanges = matches!(opcode, 0x86 | 0x87);
+    if reader.is_locked() && !exchanges {
+        return None;
+    }
+    // Bit 0 of the opcode: an operand of the mode's size rather than a byte.
+    let size = if opcode & 1 != 0 { reader.wide_operand_size() } else { 1 };
+    let (effect, size) = match opcode {
+        0x88 | 0x89 => (Effect::StoreRegister(in_memory(&mut reader, size)?), size),
+        0x8a | 0x8b => {
+            let to = in_memory(&mut reader, size)?;
+            (load(to, size, false), size)
+        }
+        0x86 | 0x87 => (Effect::Exchange(in_memory(&mut reader, size)?), size),
+        0xa0..=0xa3 => {
+            reader.signed(reader.address_size())?;
+            let accumulator = register(&reader, 0, size);
+            let stores = opcode & 2 != 0;
+            let effect = if stores {
+                Effect::StoreRegister(accumulator)
+            } else {
+                load(accumulator, size, false)
+            };
+            (effect, size)
+        }
+        0xc6 | 0xc7 => {
+            let modrm = reader.modrm()?;
+            if modrm.reg != 0 || modrm.register.is_some() {
+                return None;
+            }
+            (Effect::StoreConstant(reader.signed(size.min(4))? as u64), size)
+        }
+        0x0f => match reader.byte()? {
+            extends @ (0xb6 | 0xb7 | 0xbe | 0xbf) => {
+                let (from, to) = (1 + (extends & 1), reader.wide_operand_size());
+                let register = in_memory(&mut reader, to)?;
+                (load(register, to, extends & 8 != 0), from)
+            }
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Access {
+        effect,
+        size,
+        length: reader.length(),
+    })
+}
+
+/// Reads ModRM, whose operand in memory is skipped; the other operand, of `size` bytes. `None` if both are registers.
+fn in_memory(reader: &mut Reader, size: u8) -> Option<Register> {
+    let modrm = reader.modrm()?;
+    modrm.register.is_none().then(|| register(reader, modrm.operand, size))
+}
+
+/// A register by its number, which means AH, CH, DH and BH for bytes without a REX prefix.
+fn register(reader: &Reader, number: u8, size: u8) -> Register {
+    match number {
+        4..=7 if size == 1 && !reader.has_rex() => Register {
+            number: number - 4,
+            shift: 8,
+        },
+        _ => Register { number, shift: 0 },
     }
 }
 
-// The decoder has a module for each mode, with types of its own that look alike.
-macro_rules! mode {
-    ($mode:ident $(, $wide:ident)?) => {
-        fn $mode(bytes: &[u8]) -> Option<Access> {
-            use yaxpeax_arch::{Decoder, LengthedInstruction, U8Reader};
-            use yaxpeax_x86::$mode::{InstDecoder, Opcode, Operand, RegSpec, register_class};
-
-            let register = |register: RegSpec| {
-                let is_high = register.class() == register_class::B && register.num() >= 4;
-                Register {
-                    number: if is_high { register.num() - 4 } else { register.num() },
-                    shift: if is_high { 8 } else { 0 },
-                }
-            };
-            let instruction = InstDecoder::default().decode(&mut U8Reader::new(bytes)).ok()?;
-            let (first, second) = (instruction.operand(0), instruction.operand(1));
-            let signed = matches!(instruction.opcode(), Opcode::MOVSX);
-            let effect = match (instruction.opcode(), first, second) {
-                (Opcode::MOV, memory, Operand::Register { reg }) if memory.is_memory() => {
-                    Effect::StoreRegister(register(reg))
-                }
-                (Opcode::MOV, memory, constant) if memory.is_memory() => Effect::StoreConstant(match constant {
-                    Operand::ImmediateI8 { imm } => imm as u64,
-                    Operand::ImmediateU8 { imm } => imm.into(),
-                    Operand::ImmediateI16 { imm } => imm as u64,
-                    Operand::ImmediateU16 { imm } => imm.into(),
-                    Operand::ImmediateI32 { imm } => imm as u64,
-                    Operand::ImmediateU32 { imm } => imm.into(),
-                    $(Operand::$wide { imm } => imm as u64,)?
-                    _ => return None,
-                }),
-                (Opcode::MOV | Opcode::MOVZX | Opcode::MOVSX, Operand::Register { reg }, memory) if memory.is_memory() => {
-                    Effect::Load { to: register(reg), width: reg.width(), signed }
-                }
-                (Opcode::XCHG, memory, Operand::Register { reg }) if memory.is_memory() => {
-                    Effect::Exchange(register(reg))
-                }
-                _ => return None,
-            };
-            Some(Access {
-                effect,
-                size: instruction.mem_size()?.bytes_size()?,
-                length: u8::try_from(instruction.len().to_const()).ok()?,
-            })
-        }
-    };
+const fn load(to: Register, width: u8, signed: bool) -> Effect {
+    Effect::Load { to, width, signed }
 }
-
-mode!(long_mode, ImmediateI64);
-mode!(protected_mode);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn plain(number: u8) -> Register {
-        Register { number, shift: 0 }
-    }
-
-    fn long(bytes: &[u8]) -> Option<(Effect, u8, u8)> {
-        let mut padded = [0x90; 15];
-        padded[..bytes.len()].copy_from_slice(bytes);
-        decode(&padded, CodeSize::Bits64).map(|access| (access.effect, access.size, access.length))
-    }
-
-    #[test]
-    fn stores() {
-        use Effect::{StoreConstant, StoreRegister};
-        // mov [rdi - 0xA0D000], esi: what Linux does with its APIC
-        assert_eq!(
-            long(&[0x89, 0xB7, 0x00, 0x30, 0x5F, 0xFF]),
-            Some((StoreRegister(plain(6)), 4, 6))
-        );
-        // mov dword [0xFFFFFFFFFF5FC0B0], 0
-        assert_eq!(
-            long(&[0xC7, 0x04, 0x25, 0xB0, 0xC0, 0x5F, 0xFF, 0, 0, 0, 0]),
-            Some((StoreConstant(0), 4, 11))
-        );
-        // mov [rax], r9d; mov [rax], r9; mov [rax], cx; mov [rax], ch; mov [rax], sil
-        assert_eq!(long(&[0x44, 0x89, 0x08]), Some((StoreRegister(plain(9)), 4, 3)));
-        assert_eq!(long(&[0x4C, 0x89, 0x08]), Some((StoreRegister(plain(9)), 8, 3)));
-        assert_eq!(long(&[0x66, 0x89, 0x08]), Some((StoreRegister(plain(1)), 2, 3)));
-        assert_eq!(
-            long(&[0x88, 0x28]),
-            Some((StoreRegister(Register { number: 1, shift: 8 }), 1, 2))
-        );
-        assert_eq!(long(&[0x40, 0x88, 0x30]), Some((StoreRegister(plain(6)), 1, 3)));
-        // mov qword [rax], -1
-        assert_eq!(
-            long(&[0x48, 0xC7, 0x00, 0xFF, 0xFF, 0xFF, 0xFF]),
-            Some((StoreConstant(u64::MAX), 8, 7))
-        );
-    }
-
-    #[test]
-    fn loads_and_exchanges() {
-        let load = |number, width, signed| Effect::Load {
-            to: plain(number),
-            width,
-            signed,
-        };
-        assert_eq!(long(&[0x8B, 0x07]), Some((load(0, 4, false), 4, 2)));
-        assert_eq!(long(&[0x0F, 0xB6, 0x07]), Some((load(0, 4, false), 1, 3)));
-        assert_eq!(long(&[0x48, 0x0F, 0xBF, 0x07]), Some((load(0, 8, true), 2, 4)));
-        assert_eq!(long(&[0x87, 0x37]), Some((Effect::Exchange(plain(6)), 4, 2)));
-    }
-
-    #[test]
-    fn other_modes() {
-        let one = |bytes: &[u8], code| decode(bytes, code).map(|access| (access.effect, access.size, access.length));
-        let esi = Effect::StoreRegister(plain(6));
-        assert_eq!(
-            one(&[0x89, 0x35, 0xB0, 0, 0xE0, 0xFE], CodeSize::Bits32),
-            Some((esi, 4, 6))
-        );
-        assert_eq!(one(&[0x66, 0x89, 0x34], CodeSize::Bits16), None);
-    }
-
-    #[test]
-    fn others_are_none() {
-        for other in [
-            [0x90, 0x90, 0x90],
-            [0x89, 0xC8, 0x90],
-            [0x0F, 0xA2, 0x90],
-            [0x01, 0x07, 0x90],
-            [0xF3, 0xA4, 0x90],
-        ] {
-            assert_eq!(long(&other), None, "{other:x?}");
-        }
-    }
-}
+mod tests;

@@ -2,8 +2,8 @@
 ;
 ; Purpose   Gives every vector the same frame (src/exception.rs, struct Frame) and calls exception_entry with it.
 ; Manual    APM vol. 2, 8.9 "Long-mode interrupt control transfers".
-; Contract  Every gate switches to an IST stack, unless src/descriptors.rs was told otherwise. That matters twice: the
-;           precompiled core uses the red zone below RSP, and a fault in the host must not depend on a sane RSP.
+; Contract  Every gate switches to an IST stack, unless src/descriptors.rs was told otherwise: a fault in the host should
+;           not depend on a sane RSP. Where one does not, nothing is lost: no code here keeps anything below RSP.
 
 bits 64
 extern exception_entry

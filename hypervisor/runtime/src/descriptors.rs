@@ -169,8 +169,8 @@ unsafe fn load() {
 /// Lets the handler of `vector` run on the stack of what it interrupts, when that is at CPL 0.
 ///
 /// The hypervisor wants that for #GP: between VMLOAD and VMRUN the task register is the guest's already, and an IST stack
-/// would be looked for in the guest's TSS. The price is that such a handler must not return to code that may use the red
-/// zone; the places that have a fixup do not.
+/// would be looked for in the guest's TSS. The frame then lies right below RSP, where no code of an image keeps anything
+/// (`.cargo/config.toml`).
 pub fn keep_stack(vector: u8) {
     // SAFETY: the processor reads a gate only to deliver its vector, which nobody raises here; the gate stays valid.
     let gate = unsafe { &mut (*IDT.0.get())[usize::from(vector)] };

@@ -3,7 +3,7 @@
 
 mod reader;
 
-use reader::{ModRm, Reader};
+pub use reader::{ModRm, Reader};
 
 /// How code at CS:RIP is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

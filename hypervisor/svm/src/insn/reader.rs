@@ -3,7 +3,7 @@
 use super::CodeSize;
 
 /// The bytes of an instruction, with its prefixes read.
-pub(super) struct Reader<'a> {
+pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
     code: CodeSize,
@@ -15,17 +15,20 @@ pub(super) struct Reader<'a> {
 }
 
 /// A ModRM byte whose operand in memory, if there is one, has been skipped.
-pub(super) struct ModRm {
+pub struct ModRm {
     /// The byte.
     pub raw: u8,
     /// Bits 5:3: part of the opcode.
     pub reg: u8,
+    /// The register that bits 5:3 name, REX.R included.
+    pub operand: u8,
     /// The register that mod = 3 names, REX.B included; `None` for memory.
     pub register: Option<u8>,
 }
 
 impl<'a> Reader<'a> {
     /// Reads the prefixes; stands at the opcode. `None` if there is nothing else.
+    #[must_use]
     pub fn new(bytes: &'a [u8], code: CodeSize) -> Option<Self> {
         let bytes = &bytes[..bytes.len().min(15)];
         let (operand_override, address_override) = (false, false);
@@ -69,21 +72,57 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes read so far.
+    #[must_use]
     pub const fn length(&self) -> u8 {
         self.at as u8 // at most 15
     }
 
+    /// True after F0.
+    #[must_use]
+    pub const fn is_locked(&self) -> bool {
+        self.lock
+    }
+
+    /// True after a REX prefix, with which the numbers 4 to 7 of byte registers mean SPL, BPL, SIL and DIL.
+    #[must_use]
+    pub const fn has_rex(&self) -> bool {
+        self.rex != 0
+    }
+
+    /// Bytes of an address: 2, 4 or 8.
+    #[must_use]
+    pub const fn address_size(&self) -> u8 {
+        match (self.code, self.address_override) {
+            (CodeSize::Bits64, false) => 8,
+            (CodeSize::Bits64, true) | (CodeSize::Bits32, false) | (CodeSize::Bits16, true) => 4,
+            (CodeSize::Bits32, true) | (CodeSize::Bits16, false) => 2,
+        }
+    }
+
+    /// The next `size` bytes, at most 8, as a number with a sign.
+    pub fn signed(&mut self, size: u8) -> Option<i64> {
+        let mut bytes = [0; 8];
+        for byte in &mut bytes[..usize::from(size)] {
+            *byte = self.byte()?;
+        }
+        let unused = 64 - 8 * u32::from(size);
+        Some(i64::from_le_bytes(bytes) << unused >> unused)
+    }
+
     /// True after F2 or F3.
+    #[must_use]
     pub const fn is_repeated(&self) -> bool {
         self.repeat
     }
 
     /// The same where REX.W means 8.
+    #[must_use]
     pub const fn wide_operand_size(&self) -> u8 {
         if self.rex & 8 != 0 { 8 } else { self.operand_size() }
     }
 
     /// 2 or 4: what IN and OUT move.
+    #[must_use]
     pub const fn operand_size(&self) -> u8 {
         if matches!(self.code, CodeSize::Bits16) == self.operand_override {
             4
@@ -116,6 +155,7 @@ impl<'a> Reader<'a> {
             return Some(ModRm {
                 raw,
                 reg,
+                operand: reg | self.rex_r(),
                 register: Some(rm | self.rex_b()),
             });
         }
@@ -140,6 +180,7 @@ impl<'a> Reader<'a> {
         Some(ModRm {
             raw,
             reg,
+            operand: reg | self.rex_r(),
             register: None,
         })
     }
