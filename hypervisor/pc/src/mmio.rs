@@ -1,7 +1,7 @@
 //! Instructions that touch a page which the hypervisor keeps for itself: what they store, or where the loaded value goes.
 //!
 //! A handful of moves, which is what compilers make of accesses to a device; the tests hold them against `yaxpeax-x86`,
-//! which knows every instruction and would be half of the image. An exit caused by nested paging tells neither the bytes
+//! which knows every instruction and would be a third of the image. An exit caused by nested paging tells neither the bytes
 //! nor the length of the instruction on a processor without decode assists.
 
 use svm::insn::{CodeSize, Reader};
