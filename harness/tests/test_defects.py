@@ -81,7 +81,7 @@ def test_there_are_cases() -> None:
 def test_without_a_defect_all_is_green(qemu: Qemu, tmp_path: Path) -> None:
     ours = load("svmconf").model_copy(update={"image": build.image()})
     found = verdicts(qemu, ours, tmp_path, linux=ours.modules and not missing(Linux()))
-    assert set(found.values()) == {"green"}, found
+    assert set(found.values()) == {"green"}, {name: one for name, one in found.items() if one != "green"}
 
 
 @pytest.mark.parametrize("defect", sorted(build.defects()))
