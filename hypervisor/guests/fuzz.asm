@@ -156,7 +156,7 @@ op_vmmcall:
         vmmcall
         ret
 
-; A watched port, or any.
+; A watched port by any size, or any port by bytes: wider reads of its serial port end some versions of QEMU.
 op_in:
         call    some_port
         random
@@ -164,6 +164,7 @@ op_in:
         jz      .size
         mov     edx, eax
         shr     edx, 16
+        jmp     .byte
 .size:  and     eax, 3
         jmp     [.which + rax * 8]
 align 8, db 0
