@@ -64,8 +64,7 @@ fn ports(pages: &mut Pages, machine: &Machine) {
         pages.iopm.set(rule.port, true);
     }
     if let Some(power) = machine.power {
-        // SLP_EN and SLP_TYP are in the upper of its two bytes.
-        pages.iopm.set(power.port + 1, true);
+        pages.iopm.set(power.watched(), true);
     }
 }
 
