@@ -14,7 +14,7 @@ mod setup;
 
 use core::cell::UnsafeCell;
 
-use runtime::{Boot, Outcome, descriptors, log};
+use runtime::{Boot, Outcome, Record, descriptors, log};
 use svm::features::SvmFeatures;
 
 use crate::enable;
@@ -89,6 +89,9 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     // SAFETY: the layout set this memory aside, too.
     unsafe { processors::prepare(machine) };
     setup::build(&mut pages, machine, entry);
+    for span in layout.hidden {
+        Record::new("kept").hex("start", span.start).hex("end", span.end).emit();
+    }
     report::before_first_entry(pages.vmcb, "nested", machine.nested_root());
     if let Entry::Kernel(kernel) = entry {
         log!(

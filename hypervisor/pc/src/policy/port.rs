@@ -42,6 +42,8 @@ const DISABLE_A20: u8 = 0xDD;
 const SYSTEM_CONTROL: u16 = 0x92;
 const A20: u8 = 1 << 1;
 const EXITS: [u16; 4] = [0xF4, 0xF5, 0xF6, 0xF7];
+/// The last of the ports that end an emulator.
+pub const LAST_EXIT: u16 = EXITS[3];
 const RESET_CONTROL: u16 = 0xCF9;
 const BOCHS_SHUTDOWN: u16 = 0x8900;
 

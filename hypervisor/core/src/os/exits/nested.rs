@@ -80,6 +80,9 @@ pub fn write_command(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
 /// processor by it.
 fn command(machine: &Machine, value: u32, target: u32) -> Option<u32> {
     let command = apic::Command(value);
+    if defect::NMI_DROPPED && command.is_nmi() {
+        return None;
+    }
     if defect::INIT_PASSED && command.is_init() {
         return Some(value);
     }
