@@ -45,6 +45,7 @@ defects! {
     INIT_PASSED = "defect-init-passed",
     HALT_PASSED = "defect-halt-passed",
     SHUTDOWN_UNNAMED = "defect-shutdown-unnamed",
+    NPT_ASSUMED = "defect-npt-assumed",
     NMI_DROPPED = "defect-nmi-dropped",
     REGISTER_OVERLOOKED = "defect-register-overlooked",
     EXIT_PORT_PASSED = "defect-exit-port-passed",

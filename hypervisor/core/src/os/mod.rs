@@ -17,6 +17,7 @@ use core::cell::UnsafeCell;
 use runtime::{Boot, Outcome, Record, descriptors, log};
 use svm::features::SvmFeatures;
 
+use crate::defect;
 use crate::enable;
 use crate::guests::Image;
 use crate::memory::{Pages, host_address, host_save_area};
@@ -74,7 +75,12 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     for vector in EXCEPTIONS {
         descriptors::keep_stack(vector);
     }
-    let features = match enable::enable(host_save_area(), SvmFeatures::NP) {
+    let needed = if defect::NPT_ASSUMED {
+        SvmFeatures::empty()
+    } else {
+        SvmFeatures::NP
+    };
+    let features = match enable::enable(host_save_area(), needed) {
         Ok(leaf) => leaf.features - options.without,
         Err(refusal) => return enable::outcome(refusal),
     };
