@@ -21,7 +21,7 @@ def counted(guest: str, counts: tuple[int, ...]) -> tuple[Boot, ...]:
 
 
 OUTS = counted("pc.outs", (10_007, 100_003))
-TORN = counted("pc.torn", (14, 2, 3, 7))
+TORN = counted("pc.torn", (35, 2, 3, 7))
 
 READ, WRITE, EXECUTE = 0, 1, 2
 IMAGE, STARTUP, POOL, ROOM = 0x10_0000, 0x7_F000, 0x7E8_0000, 0x7F8_0000
