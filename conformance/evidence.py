@@ -62,6 +62,34 @@ def between_vmruns(seen: Observation) -> list[Between]:
     return found
 
 
+def maps_nothing_of_the_hypervisor(seen: Observation) -> None:
+    """No nested mapping leads to what it handed to the processor (evidence), or to what it says it keeps (a claim)."""
+    if not seen.mappings:
+        raise NotRun("the guest's translation tables could not be walked")
+    start, end = seen.image_extent
+    pages = {"image": (start, end - start), **seen.host_pages()}
+    if seen.hsave is not None:
+        pages["host save area"] = (seen.hsave, 0x1000)
+    for number, kept in enumerate(seen.of_kind("kept")):
+        first, last = int(kept.fields["start"]), int(kept.fields["end"])
+        pages[f"memory that it keeps ({number})"] = (first, last - first)
+    reached = [
+        f"guest-physical {mapping.guest + max(at - mapping.host, 0):#x} leads to the {what} at {at:#x}"
+        for what, (at, size) in pages.items()
+        for mapping in seen.mappings
+        if mapping.host < at + size and at < mapping.host + mapping.size
+    ]
+    assert not reached, "; ".join(reached[:4])
+
+
+def is_whole(seen: Observation) -> None:
+    """Code, constants and both permission maps hold at the end what they held at the first VMRUN."""
+    if missing := {"IOPM", "MSRPM"} - {constant.name for constant in seen.constants}:
+        raise NotRun(f"not known: {', '.join(sorted(missing))}")
+    changed = [f"{c.name} at {c.address:#x}" for c in seen.constants if c.before != c.after]
+    assert not changed, f"changed while the guest ran: {', '.join(changed)}"
+
+
 def looked_at_the_processor(seen: Observation) -> None:
     """The case is not run when the software never came as far as a CPUID or RDMSR: nothing can be said about it."""
     if not seen.executed(Insn.CPUID, Insn.RDMSR):

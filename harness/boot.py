@@ -90,6 +90,7 @@ class Boot(BaseModel):
     :param guest: the guest to run, by a name that the manifest knows; ``None`` for the manifest's own default.
     :param any_guest: where the manifest offers no such guest, its own default will do.
     :param count: how often a looping guest loops.
+    :param as_often_as_asked: the run says how often (``--operations``); without that there is no such boot.
     :param words: further words for the command line.
     :param faults: what the software is lied to about.
     :param linux: the Linux that the guest is, handed over as boot modules; only with a manifest that takes them.
@@ -103,6 +104,7 @@ class Boot(BaseModel):
     guest: str | None = None
     any_guest: bool = False
     count: int | None = None
+    as_often_as_asked: bool = False
     words: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     linux: Linux | None = None

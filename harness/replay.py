@@ -108,6 +108,7 @@ class Replay(Run):
     def __init__(self, recorded: Ledger, hypervisor: str, folder: Path) -> None:
         asked = recorded.header.asked
         super().__init__("", "", hypervisor, "", folder, stress=asked.stress if asked else STRESS)
+        self.operations = asked.operations if asked else 0
         self._recorded = recorded
         self._entries: dict[str, list[Entry]] = {}
         for entry in recorded.entries:

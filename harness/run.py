@@ -28,6 +28,9 @@ from harness.shard import Shard
 STRESS = 2.0
 """Seconds that a Linux guest is kept busy, unless a run asks for more."""
 
+OPERATIONS_A_SECOND = 500
+"""What a fuzzer does at the least, on an engine that emulates on a busy machine."""
+
 _OURS = ("lock", "evidence.json", "evidence.draft")
 """Files beside those that a machine leaves."""
 
@@ -64,6 +67,7 @@ class Run:
     folder: Path
     shard: Shard | None = None
     stress: float = STRESS
+    operations: int = 0
     unavailable: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -113,7 +117,10 @@ class Run:
         return None
 
     def choose(self, boot: Boot) -> Boot:
-        """The boot with what it leaves to the run: how long a Linux guest is kept busy."""
+        """The boot with what it leaves to the run: how long a Linux guest is kept busy, how often a fuzzer acts."""
+        if boot.as_often_as_asked and self.operations:
+            seconds = self.manifest.seconds + self.operations / OPERATIONS_A_SECOND
+            return boot.model_copy(update={"count": self.operations, "seconds": seconds})
         if boot.linux is None or boot.linux.stress is not None:
             return boot
         return boot.model_copy(update={"linux": boot.linux.model_copy(update={"stress": self.stress})})

@@ -43,8 +43,17 @@ _DEC_RCX_JNZ = bytes.fromhex("48ffc975")  # dec rcx; jnz, with the distance to f
 @click.option("--linux-boots", default=3, show_default=True, metavar="N", help="Boots of a Linux for each median.")
 @click.option("--suite/--no-suite", default=True, help="Time the conformance suite too.")
 @click.option("--exits", "only_exits", is_flag=True, help="Only count instructions per exit.")
+@click.option("--linux", "only_linux", is_flag=True, help="Only boot a Linux, under ours and bare, and the peer's.")
 def command(
-    engine: str, cpu: str, boots: int, round_trips: int, peer: str, linux_boots: int, suite: bool, only_exits: bool
+    engine: str,
+    cpu: str,
+    boots: int,
+    round_trips: int,
+    peer: str,
+    linux_boots: int,
+    suite: bool,
+    only_exits: bool,
+    only_linux: bool,
 ) -> None:
     """Measure, and print a table. Everything is measured in this one run: compare its rows, not two machines."""
     from harness.engines import select
@@ -56,6 +65,9 @@ def command(
     if only_exits:
         for row in costs.rows(chosen, cpu, peer):
             table.add_row(*row)
+    if only_linux:
+        _linux(chosen, cpu, peer, linux_boots, table)
+    if only_exits or only_linux:
         _print(chosen, table)
         return
     with Progress(transient=True) as progress, tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
@@ -73,14 +85,18 @@ def command(
     table.add_row("our loop / bare loop", f"{loop / plain:.2f}", "")
     for row in (*lab, *costs.rows(chosen, cpu, peer)):
         table.add_row(*row)
-    with tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
-        hypervisor = load("svmconf").model_copy(update={"image": build.image()})
-        for row in timing.rows(chosen, hypervisor, cpu, peer, Path(scratch), linux_boots):
-            table.add_row(*row)
+    _linux(chosen, cpu, peer, linux_boots, table)
     if suite:
         seconds = _suite(engine)
         table.add_row("conformance suite, pytest -n auto", f"{seconds:.1f} s", "60 s")
     _print(chosen, table)
+
+
+def _linux(engine: Engine, cpu: str, peer: str, boots: int, table: Table) -> None:
+    hypervisor = load("svmconf").model_copy(update={"image": build.image()})
+    with tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
+        for row in timing.rows(engine, hypervisor, cpu, peer, Path(scratch), boots):
+            table.add_row(*row)
 
 
 def _print(engine: Engine, table: Table) -> None:

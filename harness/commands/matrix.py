@@ -34,6 +34,7 @@ console = Console()
 @options.workers
 @options.guest
 @options.stress
+@options.operations
 @options.shard
 @options.seed
 @options.out
@@ -47,6 +48,7 @@ def command(
     engine: str,
     fetch: bool,
     stress: float,
+    operations: int,
     ledgers: tuple[Path, ...],
     uncovered: bool,
     with_allure: bool,
@@ -59,7 +61,9 @@ def command(
     if ledgers:
         sys.exit(not _from_ledgers(ledgers, Path(chosen["out"]).resolve(), uncovered).good)
     names = select.names(engine or "all") if engine or fetch else here()
-    folder, status = conduct(Choice(engine=",".join(names), fetch=fetch, stress=stress, **chosen))
+    folder, status = conduct(
+        Choice(engine=",".join(names), fetch=fetch, stress=stress, operations=operations, **chosen)
+    )
     if not (folder / "ledger.jsonl").exists() or status == pytest.ExitCode.INTERNAL_ERROR:
         sys.exit(min(status, 2))
     if uncovered or not (folder / "matrix.html").exists():  # of a single engine none was written

@@ -34,6 +34,13 @@ guest: Decorator = click.option(
 stress: Decorator = click.option(
     "--stress", default=2.0, show_default=True, metavar="S", help="Seconds that a Linux guest is kept busy."
 )
+operations: Decorator = click.option(
+    "--operations",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Let the fuzzer (--guest pc.fuzz) act N times, too; N is its seed as well.",
+)
 seed: Decorator = click.option(
     "--seed", default="", metavar="N", help="What is drawn at random hangs on it (default: a new one each run)."
 )

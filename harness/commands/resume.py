@@ -40,7 +40,7 @@ def command(folder: Path, workers: str, with_allure: bool) -> None:
         *("-qq", "--no-header", "--no-summary", "--tb=no", "-n", workers, "--unfinished"),
         *(f"--engine={asked.engine}", f"--cpu={asked.cpu}", f"--hypervisor={asked.hypervisor}"),
         *(f"--defect={asked.defect}", f"--shard={asked.shard}", "-k", asked.keyword, "-m", asked.marks),
-        *(f"--guest={asked.guest}", f"--stress={asked.stress}"),
+        *(f"--guest={asked.guest}", f"--stress={asked.stress}", f"--operations={asked.operations}"),
         *(f"--out={folder.parent}", f"--run-name={folder.name}", f"--seed={begun.header.seed}"),
     ]
     status = pytest.main(arguments)

@@ -44,6 +44,7 @@ class Choice:
     fetch: bool = False
     guest: str = ""
     stress: float = STRESS
+    operations: int = 0
 
 
 @click.command()
@@ -56,16 +57,17 @@ class Choice:
 @options.workers
 @options.guest
 @options.stress
+@options.operations
 @options.shard
 @options.seed
 @options.out
 @click.option("--allure/--no-allure", "with_allure", default=True, help="Generate the Allure report.")
-def command(with_allure: bool, fetch: bool, stress: float, **chosen: str) -> None:
+def command(with_allure: bool, fetch: bool, stress: float, operations: int, **chosen: str) -> None:
     """Boot a hypervisor, check it against the manual, print a verdict table and write the report.
 
     Exit status: 0 when everything is as it must be, 1 when a case says otherwise, 2 when nothing could be said.
     """
-    folder, status = conduct(Choice(fetch=fetch, stress=stress, **chosen))
+    folder, status = conduct(Choice(fetch=fetch, stress=stress, operations=operations, **chosen))
     if (folder / "ledger.jsonl").exists() and status != pytest.ExitCode.INTERNAL_ERROR:
         publish(folder, with_allure, folder.parent / allure_report.HISTORY)
         link_latest(folder)
@@ -111,7 +113,7 @@ def _arguments(choice: Choice, out: Path, name: str) -> list[str]:
         *("-qq", "--no-header", "--no-summary", "--tb=no", "-n", choice.workers, f"--engine={choice.engine}"),
         *(f"--cpu={choice.cpu}", f"--hypervisor={choice.hypervisor}", f"--defect={choice.defect}"),
         *(f"--shard={choice.shard}", f"--seed={choice.seed}", f"--out={out}", f"--run-name={name}"),
-        *(f"--guest={choice.guest}", f"--stress={choice.stress}"),
+        *(f"--guest={choice.guest}", f"--stress={choice.stress}", f"--operations={choice.operations}"),
         *(["-k", choice.expression] if choice.expression else []),
     ]
 

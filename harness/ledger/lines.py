@@ -65,6 +65,7 @@ class Asked(BaseModel):
     shard: str = ""
     guest: str = ""
     stress: float = 2.0
+    operations: int = 0
 
 
 def number(version: str) -> str:

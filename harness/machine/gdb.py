@@ -94,7 +94,10 @@ class Gdb:
 
     def interrupt(self) -> None:
         """Ask a running machine to stop; the stop comes by :meth:`wait`."""
-        self._socket.sendall(b"\x03")
+        try:
+            self._socket.sendall(b"\x03")
+        except OSError as error:
+            raise EngineError(f"the gdbstub is gone: {error}") from error
 
     def step(self) -> Stop:
         """Execute one instruction."""

@@ -53,6 +53,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--stress", type=float, default=STRESS, metavar="S", help=f"seconds a Linux guest is kept busy ({STRESS:g})"
     )
+    group.addoption("--operations", type=int, default=0, metavar="N", help="let a fuzzer act N times, too")
     group.addoption("--replay", default="", metavar="LEDGER", help="judge what this ledger holds, without booting")
     group.addoption("--shard", default="", metavar="I/N", help="only part I of N, split by a hash of the test's id")
     group.addoption("--unfinished", action="store_true", help="only what the run of --run-name has no verdict for")
@@ -88,7 +89,14 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(str(error)) from error
     else:
         config.stash[RUN] = Run(
-            option.engine, option.cpu, option.hypervisor, option.defect, folder, shard, option.stress
+            option.engine,
+            option.cpu,
+            option.hypervisor,
+            option.defect,
+            folder,
+            shard,
+            option.stress,
+            option.operations,
         )
     config.stash[SEED] = drawn
     config.pluginmanager.register(seed.Seeding(drawn), "svmconf-seeding")

@@ -105,6 +105,7 @@ def _header(config: pytest.Config) -> ledger.Header:
         shard=option.shard,
         guest=option.guest,
         stress=option.stress,
+        operations=option.operations,
     )
     command = getattr(config, "workerinput", {}).get("svmconf_command") or circumstances.command()
     also = {"asked": asked, "seed": config.stash[SEED], "command": command}

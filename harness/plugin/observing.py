@@ -28,6 +28,8 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Observation]:
     assert isinstance(boots, Boots)
     run = request.config.stash[RUN]
     boot = run.choose(boots.variants[setting.variant])
+    if boot.as_often_as_asked and boot.count is None:
+        pytest.skip(f"long, so only when asked for: svmconf run --guest {boot.guest} --operations 1000000")
     manifest = run.manifest
     if lack := manifest.refuses(boot):
         if boot.any_guest:

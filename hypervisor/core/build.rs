@@ -4,9 +4,9 @@ use std::env;
 
 use svmconf_build::{Format, Image, assemble, assemble_with, link_image, manifest_dir};
 
-const GUESTS: [&str; 14] = [
+const GUESTS: [&str; 20] = [
     "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits",
-    "lengths",
+    "lengths", "hang", "modes", "outs", "rings", "sweep", "torn",
 ];
 
 fn main() {

@@ -1,13 +1,14 @@
 ; fuzz: a guest that means no good: `count` operations, drawn at random, that a hypervisor must not mind.
 ;
 ; Operations  CPUID of any leaf; RDMSR and WRMSR of any register; the SVM instructions; VMMCALL with numbers that are
-;             none; reads of watched ports, and writes that ask for nothing; writes of the local APIC's registers, among
-;             them INIT and start-up interrupts to any processor; stores that are changed before they are executed;
+;             none; reads of any port, and writes of watched ones that ask for nothing; writes of the local APIC's
+;             registers, among them INIT and start-up interrupts to any processor; non-maskable interrupts to itself;
+;             accesses where no memory is; bits of CR4 that are none; stores that are changed before they are executed;
 ;             MONITOR, MWAIT, INVD.
-; Left out    what a guest of a whole machine may rightly do and not survive: power-off, reset, non-maskable and system
-;             management interrupts to itself.
+; Left out    what a guest of a whole machine may rightly do and not survive: power-off, reset, system management
+;             interrupts to itself.
 ; Seed        the count, so that each count is another sequence, the same each time.
-; Witness     `FUZZ` (operations done), `FAULTS` (how many of them faulted)
+; Witness     `FUZZ` (operations done), `FAULTS` (how many of them faulted), `NMIS` (non-maskable interrupts that came)
 ; Needs       a whole machine: guest=pc.fuzz
 ; Ends        status 0
 
@@ -20,13 +21,18 @@ APIC_PD                 equ 2A000h      ; maps the 1 GiB that the APIC is in
 APIC_PDPT_ENTRY         equ PDPT + 3 * 8
 APIC_PD_ENTRY           equ APIC_PD + 8 * ((APIC >> 21) & 1FFh)
 PTE_CACHE_DISABLE       equ 1 << 4
+HOLE                    equ 0D0000000h  ; below the APIC, above any memory that a machine of the suite has
+HOLE_PD_ENTRY           equ APIC_PD + 8 * ((HOLE >> 21) & 1FFh)
 APIC_ICR                equ 300h
 ICR_FIXED_MASK          equ 0C08FFh     ; vector, logical, shorthand: with IF = 0 they only wait
+APIC_ICR_HIGH           equ 310h
+ICR_NMI                 equ 4400h
 ICR_INIT                equ 500h
 ICR_STARTUP             equ 600h
 MSR_X2APIC_ICR          equ 830h
 GOLDEN                  equ 9E3779B97F4A7C15h
-OPERATIONS              equ 12
+NMI                     equ 2
+OPERATIONS              equ (operations.end - operations) / 8
 
 ; The next random number. OUT RAX. CLOBBERS nothing else; R15 is the state, never 0
 %macro random 0
@@ -45,6 +51,9 @@ OPERATIONS              equ 12
 main:
         mov     dword [APIC_PDPT_ENTRY], APIC_PD | PTE_TABLE
         mov     dword [APIC_PD_ENTRY], APIC | PTE_TABLE | PTE_LARGE | PTE_CACHE_DISABLE
+        mov     dword [HOLE_PD_ENTRY], HOLE | PTE_TABLE | PTE_LARGE | PTE_CACHE_DISABLE
+        mov     eax, nmi
+        mov     [IDT + NMI * GATE_SIZE], ax
         mov     r14, [COUNT]
         mov     r15, GOLDEN
         xor     r15, r14
@@ -69,12 +78,21 @@ main:
         jmp     .next
 .done:  witness 'FUZZ', r13
         witness 'FAULTS', r12
+        mov     r8, [nmis]
+        witness 'NMIS', r8
         finish  STATUS_GOOD
+
+; A non-maskable interrupt: it may come at any time behind its command.
+nmi:    inc     qword [nmis]
+        iretq
+align 8, db 0
+nmis:   dq      0
 
 align 8, db 0
 operations:
         dq      op_cpuid, op_rdmsr, op_wrmsr, op_svm, op_vmmcall, op_in, op_out, op_apic_read, op_apic_write
-        dq      op_command, op_patched, op_rare
+        dq      op_command, op_nmi, op_hole, op_cr4, op_patched, op_rare
+.end:
 
 ; Every operation:
 ; IN        R15 = state of the random numbers
@@ -138,9 +156,24 @@ op_vmmcall:
         vmmcall
         ret
 
+; A watched port by any size, or any port by bytes: wider reads of its serial port end some versions of QEMU.
 op_in:
         call    some_port
-        in      al, dx
+        random
+        test    eax, 300h
+        jz      .size
+        mov     edx, eax
+        shr     edx, 16
+        jmp     .byte
+.size:  and     eax, 3
+        jmp     [.which + rax * 8]
+align 8, db 0
+.which: dq      .byte, .byte, .word, .dword
+.byte:  in      al, dx
+        ret
+.word:  in      ax, dx
+        ret
+.dword: in      eax, dx
         ret
 
 ; What is written to the ports of reset has the bits of reset clear, and no command of the keyboard controller's has
@@ -185,6 +218,36 @@ op_command:
         mov     [rdx + APIC_ICR], ecx
         ret
 .modes: dd      ICR_INIT, ICR_STARTUP, ICR_INIT | 0C000h, 0
+
+op_nmi:
+        mov     edx, APIC
+        mov     dword [rdx + APIC_ICR_HIGH], 0  ; the processor that the firmware started
+        mov     dword [rdx + APIC_ICR], ICR_NMI
+        ret
+
+; Nobody answers there: reads are all ones, writes are lost.
+op_hole:
+        random
+        mov     ecx, eax
+        and     ecx, 1FFFF8h
+        add     ecx, HOLE
+        bt      eax, 30
+        jc      .write
+        mov     rax, [rcx]
+        ret
+.write: mov     [rcx], eax
+        ret
+
+op_cr4:
+        random
+        and     eax, 1Fh
+        or      eax, 20h                ; bits 63:32 are reserved, all of them
+        mov     ecx, CR4_PAE
+        bts     rcx, rax
+        mov     cr4, rcx
+        mov     ecx, CR4_PAE            ; some engine took it
+        mov     cr4, rcx
+        ret
 
 ; A store to the APIC's task priority whose source was chosen just before.
 op_patched:

@@ -18,7 +18,7 @@ macro_rules! guests {
 
 guests![
     "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits",
-    "lengths"
+    "lengths", "hang", "modes", "outs", "rings", "sweep", "torn"
 ];
 
 /// The guest with this name.

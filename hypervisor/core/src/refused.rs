@@ -66,6 +66,7 @@ fn report(how: &str, violations: impl Iterator<Item = Violation>) {
     }
 }
 
-fn host() -> Host {
+/// The processor that judges.
+pub fn host() -> Host {
     Host::from_cpuid(cpuid, svm::regs::Cr0::from_bits_retain(control::Cr0::read_raw()))
 }

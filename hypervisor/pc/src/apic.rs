@@ -20,6 +20,7 @@ pub enum Shorthand {
 impl Command {
     const VECTOR: u32 = 0xFF;
     const MODE: u32 = 7 << 8;
+    const NMI: u32 = 4 << 8;
     const INIT: u32 = 5 << 8;
     const STARTUP: u32 = 6 << 8;
     const LOGICAL: u32 = 1 << 11;
@@ -47,6 +48,12 @@ impl Command {
     #[must_use]
     pub const fn is_startup(self) -> bool {
         self.0 & Self::MODE == Self::STARTUP
+    }
+
+    /// A non-maskable interrupt.
+    #[must_use]
+    pub const fn is_nmi(self) -> bool {
+        self.0 & Self::MODE == Self::NMI
     }
 
     /// Whether the other half names logical ids.
@@ -78,6 +85,8 @@ mod tests {
         let startup = Command(0x0699);
         assert!(startup.is_startup() && !startup.is_init());
         assert_eq!((startup.vector(), startup.with_vector(0x8F)), (0x99, Command(0x068F)));
+        let backtrace = Command(0x0000_0C00);
+        assert!(backtrace.is_nmi() && !backtrace.is_init() && !backtrace.is_startup());
         let reschedule = Command(0x0008_08FD);
         assert!(!reschedule.is_init() && !reschedule.is_startup() && reschedule.is_logical());
     }

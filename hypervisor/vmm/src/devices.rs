@@ -1,5 +1,7 @@
-//! The devices that images rely on: debug port, serial port, exit port, and the usual ways to reset a PC. All other
+//! The devices that images rely on: debug port, serial port, clock, exit port, and the usual ways to reset a PC. All other
 //! ports read as ones and swallow what is written. The interrupt controllers and the timer are the kernel's.
+
+use crate::clock::{self, Clock};
 
 const DEBUG: u16 = 0xE9;
 const COM1: u16 = 0x3F8;
@@ -32,6 +34,7 @@ pub struct Devices {
     pub serial: Option<Serial>,
     /// Bytes written to either, in all.
     pub written: u64,
+    clock: Clock,
 }
 
 impl Devices {
@@ -40,6 +43,7 @@ impl Devices {
             debug: Vec::new(),
             serial: serial.then(Serial::default),
             written: 0,
+            clock: Clock::default(),
         }
     }
 
@@ -51,6 +55,7 @@ impl Devices {
     pub fn read(&self, port: u16) -> u8 {
         match (port, &self.serial) {
             (DEBUG, _) => DEBUG as u8,
+            (clock::DATA, _) => self.clock.read(),
             (COM1..=COM1_LAST, Some(serial)) => serial.read(port - COM1),
             _ => 0xFF,
         }
@@ -63,6 +68,7 @@ impl Devices {
                 self.written += 1;
             }
             (COM1..=COM1_LAST, Some(serial)) => self.written += u64::from(serial.write(port - COM1, value)),
+            (clock::INDEX, _) => self.clock.select(value),
             (EXIT..=EXIT_LAST, _) => return Some(Act::Exit(value & 0x7F)),
             (KEYBOARD_COMMAND, _) if value == KEYBOARD_RESET => return Some(Act::Reset),
             (SYSTEM_CONTROL, _) if value & SYSTEM_RESET != 0 => return Some(Act::Reset),

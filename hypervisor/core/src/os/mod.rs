@@ -14,9 +14,10 @@ mod setup;
 
 use core::cell::UnsafeCell;
 
-use runtime::{Boot, Outcome, descriptors, log};
+use runtime::{Boot, Outcome, Record, descriptors, log};
 use svm::features::SvmFeatures;
 
+use crate::defect;
 use crate::enable;
 use crate::guests::Image;
 use crate::memory::{Pages, host_address, host_save_area};
@@ -74,7 +75,12 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     for vector in EXCEPTIONS {
         descriptors::keep_stack(vector);
     }
-    let features = match enable::enable(host_save_area(), SvmFeatures::NP) {
+    let needed = if defect::NPT_ASSUMED {
+        SvmFeatures::empty()
+    } else {
+        SvmFeatures::NP
+    };
+    let features = match enable::enable(host_save_area(), needed) {
         Ok(leaf) => leaf.features - options.without,
         Err(refusal) => return enable::outcome(refusal),
     };
@@ -89,6 +95,9 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     // SAFETY: the layout set this memory aside, too.
     unsafe { processors::prepare(machine) };
     setup::build(&mut pages, machine, entry);
+    for span in layout.hidden {
+        Record::new("kept").hex("start", span.start).hex("end", span.end).emit();
+    }
     report::before_first_entry(pages.vmcb, "nested", machine.nested_root());
     if let Entry::Kernel(kernel) = entry {
         log!(

@@ -5,7 +5,7 @@ use svm::exit::ExitCode;
 use svm::vmcb::{CleanBits, EventInjection, TlbControl};
 
 use super::cpu::Cpu;
-use super::exits::{cpuid, event, halt, msr, nested, port};
+use super::exits::{cpuid, event, halt, invalid, msr, nested, port};
 use super::processors;
 use crate::exits::{End, INVALID_OPCODE, Next};
 use crate::{defect, refused, report, world};
@@ -15,6 +15,7 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
     let vmcb = cpu.vmcb_address();
     // SAFETY: SVM was enabled before, and the VMCB is complete.
     unsafe { world::leave_host(vmcb) };
+    let mut forgiven = None;
     loop {
         // SAFETY: the VMCB lets the guest reach everything but what is the hypervisor's.
         if let Err(fault) = unsafe { world::run(&mut cpu.vcpu.registers, vmcb) } {
@@ -22,7 +23,12 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
         }
         let control = &mut cpu.vcpu.vmcb.control;
         if control.exit_code.is_invalid() {
-            return refused::by_invalid(cpu);
+            control.clean = CleanBits::empty();
+            forgiven = invalid::forgive(cpu, forgiven);
+            if forgiven.is_none() {
+                return refused::by_invalid(cpu);
+            }
+            continue;
         }
         // The processor keeps both as they were written: once is enough (15.16.1, 15.20).
         control.tlb_control = TlbControl::NONE;

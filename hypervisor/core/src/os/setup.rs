@@ -61,11 +61,11 @@ fn control(vmcb: &mut Vmcb, machine: &Machine) {
 fn ports(pages: &mut Pages, machine: &Machine) {
     pages.iopm.open();
     for rule in port::RULES {
-        pages.iopm.set(rule.port, true);
+        let overlooked = defect::EXIT_PORT_PASSED && rule.port == port::LAST_EXIT;
+        pages.iopm.set(rule.port, !overlooked);
     }
     if let Some(power) = machine.power {
-        // SLP_EN and SLP_TYP are in the upper of its two bytes.
-        pages.iopm.set(power.port + 1, true);
+        pages.iopm.set(power.watched(), true);
     }
 }
 

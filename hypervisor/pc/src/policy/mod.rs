@@ -5,3 +5,4 @@
 pub mod cpuid;
 pub mod msr;
 pub mod port;
+pub mod quirk;

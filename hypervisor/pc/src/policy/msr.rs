@@ -70,6 +70,13 @@ pub const RULES: &[Rule] = &[
     row(0x8B, 0x8B, Pass, Ignore, "PATCH_LEVEL"),
     row(0xE7, 0xE8, Pass, Pass, "MPERF, APERF"),
     row(MTRR_CAP, MTRR_CAP, Pass, Fault, "MTRRcap"),
+    row(
+        0x10A,
+        0x10A,
+        Pass,
+        Fault,
+        "ARCH_CAPABILITIES: not AMD's, but KVM announces it on any processor",
+    ),
     row(0x10B, 0x10B, Pass, Pass, "FLUSH_CMD"),
     row(
         0x174,

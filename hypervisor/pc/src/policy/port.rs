@@ -41,7 +41,9 @@ const WRITE_OUTPUT_PORT: u8 = 0xD1;
 const DISABLE_A20: u8 = 0xDD;
 const SYSTEM_CONTROL: u16 = 0x92;
 const A20: u8 = 1 << 1;
-const EXIT: u16 = 0xF4;
+const EXITS: [u16; 4] = [0xF4, 0xF5, 0xF6, 0xF7];
+/// The last of the ports that end an emulator.
+pub const LAST_EXIT: u16 = EXITS[3];
 const RESET_CONTROL: u16 = 0xCF9;
 const BOCHS_SHUTDOWN: u16 = 0x8900;
 
@@ -56,8 +58,20 @@ pub const RULES: &[Rule] = &[
         why: "bit 0 resets the processor; bit 1 is A20, and with it the hypervisor's memory",
     },
     Rule {
-        port: EXIT,
+        port: EXITS[0],
         why: "an emulator's exit: the hypervisor alone says how it ended",
+    },
+    Rule {
+        port: EXITS[1],
+        why: "its second byte, which ends it as well",
+    },
+    Rule {
+        port: EXITS[2],
+        why: "its third",
+    },
+    Rule {
+        port: EXITS[3],
+        why: "its last",
     },
     Rule {
         port: RESET_CONTROL,
@@ -84,8 +98,22 @@ impl PowerControl {
     /// SLP_TYP, 3 bits from here.
     const TYPE_SHIFT: u32 = 10;
 
-    const fn is_soft_off(self, value: u32) -> bool {
-        value & Self::ENABLE != 0 && (value >> Self::TYPE_SHIFT & 7) as u8 == self.soft_off
+    /// The byte that holds both, and is watched.
+    #[must_use]
+    pub const fn watched(self) -> u16 {
+        self.port + 1
+    }
+
+    /// What becomes of `value` in both bytes. In another state than S5 the machine would come back without a hypervisor,
+    /// if at all: the guest may ask for one, and stays awake.
+    const fn judge(self, value: u32) -> Verdict {
+        if value & Self::ENABLE == 0 {
+            Verdict::Pass
+        } else if (value >> Self::TYPE_SHIFT & 7) as u8 == self.soft_off {
+            Verdict::PowerOff
+        } else {
+            Verdict::Instead(value & !Self::ENABLE)
+        }
     }
 }
 
@@ -99,7 +127,7 @@ pub fn judge(access: Access, power: Option<PowerControl>) -> Verdict {
             .written
             .map(|value| (value >> (8 * (port - access.port)) & 0xFF) as u8)
     };
-    if touches(EXIT) || touches(BOCHS_SHUTDOWN) {
+    if EXITS.into_iter().any(touches) || touches(BOCHS_SHUTDOWN) {
         return Verdict::Absent;
     }
     // 0CF8h to 0CFBh together are PCI's address register, not the reset control in their midst.
@@ -122,9 +150,21 @@ pub fn judge(access: Access, power: Option<PowerControl>) -> Verdict {
             _ => {}
         }
     }
-    match (power, access.written) {
-        (Some(power), Some(value)) if access.port == power.port && power.is_soft_off(value) => Verdict::PowerOff,
+    match power.map(PowerControl::watched) {
+        Some(watched) if touches(watched) => asks_for_sleep(access, power, watched),
         _ => Verdict::Pass,
+    }
+}
+
+/// An access to the byte of PM1a_CNT that is watched, alone or with its neighbours.
+fn asks_for_sleep(access: Access, power: Option<PowerControl>, watched: u16) -> Verdict {
+    let (Some(power), Some(value)) = (power, access.written) else {
+        return Verdict::Pass;
+    };
+    let shift = 8 * u32::from(watched - access.port);
+    match power.judge((value >> shift & 0xFF) << 8) {
+        Verdict::Instead(harmless) => Verdict::Instead(value & !(0xFF << shift) | harmless >> 8 << shift),
+        other => other,
     }
 }
 
@@ -194,7 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn the_guest_falls_asleep_in_no_other_way() {
+        assert_eq!(written(0x604, 2, 0x2401), Verdict::Instead(0x0401));
+        assert_eq!(written(0x605, 1, 0x28), Verdict::Instead(0x08));
+        assert_eq!(written(0x602, 4, 0x2C01_5678), Verdict::Instead(0x0C01_5678));
+    }
+
+    #[test]
     fn the_exit_ports_are_not_there() {
+        for port in 0xF4..=0xF7 {
+            assert_eq!(written(port, 1, 0), Verdict::Absent);
+        }
         assert_eq!((read(0xF4, 1), written(0xF4, 1, 0x10), written(0xF1, 4, 0)), {
             (Verdict::Absent, Verdict::Absent, Verdict::Absent)
         });
@@ -204,7 +254,9 @@ mod tests {
     #[test]
     fn power_goes_off_when_enabled_with_the_right_type() {
         assert_eq!(written(0x604, 2, 0x2000), Verdict::PowerOff);
-        assert_eq!(written(0x604, 2, 0x2400), Verdict::Pass); // another state
+        assert_eq!(written(0x605, 1, 0x20), Verdict::PowerOff);
+        assert_eq!(written(0x603, 4, 0x0020_0000), Verdict::PowerOff);
+        assert_eq!(written(0x604, 1, 0x20), Verdict::Pass);
         assert_eq!(written(0x604, 2, 0), Verdict::Pass);
         let without = judge(
             Access {

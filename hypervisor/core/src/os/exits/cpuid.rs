@@ -1,7 +1,7 @@
 //! CPUID: `pc::policy::cpuid`.
 
 use pc::policy::cpuid::{Question, answer};
-use runtime::cpuid::{CpuidResult, cpuid};
+use runtime::cpuid::CpuidResult;
 use svm::features::LEAF_EXTENDED_FEATURES;
 
 use crate::defect;
@@ -39,7 +39,7 @@ fn tell(vcpu: &mut Vcpu, told: &CpuidResult) {
 #[cold]
 fn ask(cpu: &mut Cpu, function: u32, subfunction: u32) {
     let cr4 = cpu.vmcb.save.cr4;
-    let host = cpuid(function, subfunction);
+    let host = cpu.machine.cpuid(function, subfunction);
     let mut told = answer(function, subfunction, host, cr4);
     if defect::SVM_VISIBLE && function == LEAF_EXTENDED_FEATURES {
         told.ecx |= host.ecx & SVM;

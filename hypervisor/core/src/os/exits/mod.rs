@@ -3,6 +3,7 @@
 pub mod cpuid;
 pub mod event;
 pub mod halt;
+pub mod invalid;
 pub mod msr;
 pub mod nested;
 pub mod port;

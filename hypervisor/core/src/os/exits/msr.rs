@@ -12,11 +12,17 @@ use crate::os::cpu::Cpu;
 use crate::os::exits::nested;
 use crate::vcpu::flush_control;
 
+/// The last register that the permission map covers (15.11).
+const LAST_OF_MAP: u32 = 0xC001_1FFF;
+
 /// Answers RDMSR and WRMSR.
 #[inline(always)]
 pub fn handle(cpu: &mut Cpu) -> Next {
     const WRITE: u64 = 1;
     let register = cpu.registers.rcx as u32;
+    if defect::REGISTER_OVERLOOKED && register == LAST_OF_MAP {
+        return Next::Unhandled;
+    }
     let done = if cpu.vmcb.control.exit_info_1 == WRITE {
         let value = cpu.registers.rdx << 32 | cpu.rax() & 0xFFFF_FFFF;
         write(cpu, register, value)
@@ -36,6 +42,7 @@ pub fn handle(cpu: &mut Cpu) -> Next {
 fn read(cpu: &Cpu, register: u32) -> Result<u64, Illegal> {
     match register {
         // What exits because it is emulated comes first: all else exits because the permission map cannot pass it.
+        svm::msr::EFER if defect::EFER_VISIBLE => Ok(cpu.vmcb.save.efer.bits()),
         svm::msr::EFER => Ok(cpu.system_registers().efer.bits()),
         svm::msr::PAT => Ok(cpu.vmcb.save.g_pat),
         _ => read_other(register),

@@ -23,11 +23,16 @@ pub fn handle(cpu: &mut Cpu) -> Next {
     let address = cpu.vmcb.control.exit_info_2;
     let error = NpfErrorCode::from_bits_truncate(cpu.vmcb.control.exit_info_1);
     let to_apic = address & !0xFFF == cpu.machine.apic.0;
-    // QEMU 5.2 leaves EXITINFO1[33:32] 0: what is not said to be a walk of the guest's tables is an access.
-    if to_apic && error.contains(NpfErrorCode::WRITE) && !error.contains(NpfErrorCode::TABLE) {
-        return write_apic(cpu, address);
+    if !to_apic || !error.contains(NpfErrorCode::WRITE) {
+        return Next::End(End::MemoryViolation);
     }
-    Next::End(End::MemoryViolation)
+    // EXITINFO1[33:32] tell a walk of the guest's tables from an access, but QEMU 5.2 leaves both 0, and Bochs 2.6 has them
+    // the wrong way round (nested_page_fault()). So an instruction that stores is taken for the one that did: a guest whose
+    // tables lie in the APIC's page gets a store there that it may do anyway.
+    match write_apic(cpu, address) {
+        Next::Unhandled if error.contains(NpfErrorCode::TABLE) => Next::End(End::MemoryViolation),
+        next => next,
+    }
 }
 
 fn write_apic(cpu: &mut Cpu, address: u64) -> Next {
@@ -80,6 +85,9 @@ pub fn write_command(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
 /// processor by it.
 fn command(machine: &Machine, value: u32, target: u32) -> Option<u32> {
     let command = apic::Command(value);
+    if defect::NMI_DROPPED && command.is_nmi() {
+        return None;
+    }
     if defect::INIT_PASSED && command.is_init() {
         return Some(value);
     }
