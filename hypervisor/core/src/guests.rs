@@ -17,8 +17,24 @@ macro_rules! guests {
 }
 
 guests![
-    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits",
-    "lengths"
+    "hello",
+    "long64",
+    "cpl3",
+    "hidden",
+    "spin",
+    "mixed",
+    "halt",
+    "triple",
+    "stray",
+    "odd",
+    "fuzz",
+    "grab",
+    "exits",
+    "lengths",
+    "interrupts",
+    "cut",
+    "double",
+    "canary"
 ];
 
 /// The guest with this name.
