@@ -94,6 +94,7 @@ class Boot(BaseModel):
     :param words: further words for the command line.
     :param faults: what the software is lied to about.
     :param linux: the Linux that the guest is, handed over as boot modules; only with a manifest that takes them.
+    :param vmruns: how many VMRUNs are watched at one place; fewer when absent (:func:`harness.machine.trace.budget`).
     :param guard_hsave: watch every access to the host save area from the moment VM_HSAVE_PA is written.
     :param seconds: how long it may take; the manifest says when absent.
     """
@@ -108,5 +109,6 @@ class Boot(BaseModel):
     words: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     linux: Linux | None = None
+    vmruns: int | None = None
     guard_hsave: bool = False
     seconds: float | None = None

@@ -110,6 +110,15 @@ class Alone(_Plain):
     seconds: float
 
 
+class Guest(_Plain):
+    """One of several guests: its VMCB's address, what it could reach at the end, and its witness."""
+
+    vmcb: int
+    mappings: list[Mapping] = []
+    tables: list[int] = []
+    witness: dict[str, Tried] = {}
+
+
 class Constant(_Plain):
     """Memory of the software under test that is meant to stay as it is: hashes at the first VMRUN, and at the end."""
 
@@ -126,8 +135,9 @@ class Observation(_Plain):
     The trace leaves nothing out up to event ``trace_whole``; then places that execute again and again are watched no
     longer (``trace_cut`` names them). ``host`` are the registers at the first VMRUN, ``final`` those at the end, which
     may be a guest's. ``mappings`` are the guest's translations, ``host_mappings`` the host's own, neighbours put
-    together; ``msrpm`` is the MSR permission map (15.11) of the VMCB that was run last. ``alone`` is the boot's Linux
-    without the hypervisor on the same machine.
+    together; ``msrpm`` is the MSR permission map (15.11) of the VMCB that was run last. Of several
+    guests ``mappings``, ``tables`` and ``witness`` are those of the one whose VMRUN was watched last; ``guests`` has
+    those of each. ``alone`` is the boot's Linux without the hypervisor on the same machine.
 
     ``arranged`` are those of the boot's faults that were no lie: the machine was really configured that way. The others
     were injected at the instruction (``Event.tampered``). ``layers`` says which layers the engine has, from the top,
@@ -163,6 +173,7 @@ class Observation(_Plain):
     msrpm: Blob | None = None
     tables: list[int] = []
     witness: dict[str, Tried] = {}
+    guests: list[Guest] = []
     ram_size: int = 0
     image_extent: tuple[int, int] = (0, 0)
     seconds: float = 0.0

@@ -83,6 +83,7 @@ def _of_boot(seen: Observation) -> Iterator[Change]:
     for name, tried in seen.witness.items():
         for what, changed in _of_tried(tried):
             yield f"witness {name}: {what}", _with(seen, witness={**seen.witness, name: changed})
+    yield from _of_guests(seen)
     yield from _of_accesses(seen)
     yield from _of_mappings(seen)
     yield from _of_host_mappings(seen)
@@ -114,6 +115,15 @@ def _of_tried(tried: Tried) -> Iterator[Change]:
     yield "error code", _with(tried, error=tried.error ^ 1)
     for bit in _BITS:
         yield f"value bit {bit}", _with(tried, value=tried.value ^ 1 << bit)
+
+
+def _of_guests(seen: Observation) -> Iterator[Change]:
+    for number, guest in enumerate(seen.guests):
+        for name, tried in guest.witness.items():
+            for what, changed in _of_tried(tried):
+                witness = {**guest.witness, name: changed}
+                guests = [*seen.guests[:number], _with(guest, witness=witness), *seen.guests[number + 1 :]]
+                yield f"guest {number}, witness {name}: {what}", _with(seen, guests=guests)
 
 
 def _of_accesses(seen: Observation) -> Iterator[Change]:

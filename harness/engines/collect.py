@@ -22,7 +22,7 @@ from harness.machine.registers import Registers
 from harness.machine.sabotage import Sabotage
 from harness.machine.trace import Tracer
 from harness.machine.vmcb import Vmcb
-from harness.observation import Observation, Tried
+from harness.observation import Guest, Observation, Tried
 
 WITNESS = 0x1_0000
 """Guest-physical address of a guest's witness (docs/protocol.md, "Guests")."""
@@ -104,6 +104,7 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
         msrpm=_msrpm(machine, vmcb),
         tables=reached.tables,
         witness=_witness(machine, reached) if manifest.guests else {},
+        guests=_guests(machine, tracer) if len(tracer.vmcbs) > 1 else [],
         ram_size=machine.ram.size,
         image_extent=image.extent,
         seconds=time.monotonic() - machine.started,
@@ -187,6 +188,15 @@ def _reach(machine: Machine, vmcb: bytes | None, host: Registers | None) -> Reac
         return reach(Vmcb(vmcb), host, machine.ram.read)
     except ValueError:
         return Reach()
+
+
+def _guests(machine: Machine, tracer: Tracer) -> list[Guest]:
+    guests = []
+    for address in tracer.vmcbs:
+        reached = _reach(machine, machine.ram.read(address, 0x1000), tracer.host)
+        mappings, tables = merged(reached.mappings), reached.tables
+        guests.append(Guest(vmcb=address, mappings=mappings, tables=tables, witness=_witness(machine, reached)))
+    return guests
 
 
 def _host_mappings(machine: Machine, host: Registers | None) -> list[Mapping]:

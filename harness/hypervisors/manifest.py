@@ -67,8 +67,8 @@ class Outcome(BaseModel):
 class Manifest(BaseModel):
     """A hypervisor under test.
 
-    ``guests`` are the names a case may ask for; ``guest_word`` and ``count_word`` are how to ask on the command line
-    (empty: there is nothing to say).
+    ``guests`` are the names a case may ask for, with commas between them where it runs ``several``; ``guest_word`` and
+    ``count_word`` are how to ask on the command line (empty: there is nothing to say).
     ``records`` tells that it prints the records of docs/protocol.md. ``modules`` tells that it boots a Linux that comes
     as two boot modules: the kernel, whose string is a name and then the kernel's command line, and an initramfs; the
     Linux has at most as many processors as ``processors`` says.
@@ -86,6 +86,7 @@ class Manifest(BaseModel):
     modules: bool = False
     processors: int = Field(default=1, ge=1)
     guests: tuple[str, ...] = ()
+    several: bool = False
     guest_word: str = "guest={}"
     count_word: str = "count={}"
     outcome: tuple[Outcome, ...] = ()
@@ -105,10 +106,14 @@ class Manifest(BaseModel):
 
     def refuses(self, boot: Boot) -> str:
         """Why it cannot run the guest that is asked for; empty when it can."""
-        if boot.guest is None or boot.guest in self.guests or (boot.linux and self.modules):
+        if boot.guest is None or self._has(boot.guest) or (boot.linux and self.modules):
             few = boot.linux is not None and boot.linux.processors > self.processors
             return f"gives its guests {self.processors} processor only" if few else ""
         return f"offers no guest {boot.guest!r}"
+
+    def _has(self, guest: str) -> bool:
+        names = guest.split(",")
+        return set(names) <= set(self.guests) and (self.several or len(names) == 1)
 
     def memory_for(self, boot: Boot) -> int:
         """How much the machine needs, in MiB."""

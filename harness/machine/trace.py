@@ -29,12 +29,13 @@ _PAGE = 0x1000
 _TELLING = (Insn.CPUID, Insn.RDMSR, Insn.WRMSR)  # registers behind the others tell nothing
 
 
-def budget(insn: Insn) -> int:
+def budget(insn: Insn, vmruns: int | None = None) -> int:
     """After so many executions at one place it is watched no longer: a long run costs no more than a short one.
 
-    Instructions with an operand that matters (which leaf, which MSR, which VMCB) are watched longer than the others.
+    Instructions with an operand that matters (which leaf, which MSR, which VMCB) are watched longer than the others;
+    VMRUN as long as a boot says (``vmruns``).
     """
-    return 64 if insn in _TELLING else 12 if insn is Insn.VMRUN else 4
+    return 64 if insn in _TELLING else vmruns or 12 if insn is Insn.VMRUN else 4
 
 
 ACCESSES = 8
@@ -62,6 +63,7 @@ class Tracer:
         self.cut: list[str] = []
         self.whole: int | None = None
         self.last_vmcb: int | None = None
+        self.vmcbs: dict[int, None] = {}  # each once, in the order of their first VMRUNs
         self.host: Registers | None = None
         self._guard: Guard | None = None
         self._debugger = debugger
@@ -180,6 +182,7 @@ class Tracer:
         if registers["rax"] % _PAGE:
             return None
         self.last_vmcb = registers["rax"]
+        self.vmcbs[registers["rax"]] = None
         return page
 
     def _enter_guest(self, rip: int, event: int) -> None:
@@ -210,7 +213,7 @@ class Tracer:
             return
         self._debugger.remove(self._kind, rip)
         vmrun = rip - len(Insn.VMRUN.opcodes[0])
-        if self._guard and self._count[vmrun] >= budget(Insn.VMRUN):
+        if self._guard and self._count[vmrun] >= budget(Insn.VMRUN, self._boot.vmruns):
             self._unwatch(vmrun)
             self._guard.takes_over(vmrun)
 
@@ -236,10 +239,11 @@ class Tracer:
     def _spend(self, rip: int, insn: Insn) -> None:
         self._count[rip] += 1
         guarded = insn is Insn.VMRUN and self._guard is not None
-        if self._count[rip] == budget(insn) and not guarded and not self._still_lies_about(insn):
+        most = budget(insn, self._boot.vmruns)
+        if self._count[rip] == most and not guarded and not self._still_lies_about(insn):
             self._unwatch(rip)
             self.whole = len(self.events) if self.whole is None else self.whole
-            self.cut.append(f"{insn} at {self._image.symbol_at(rip)} after {budget(insn)} times")
+            self.cut.append(f"{insn} at {self._image.symbol_at(rip)} after {most} times")
 
     def _still_lies_about(self, insn: Insn) -> bool:
         return any(fault.insn is insn for fault in self._boot.faults)

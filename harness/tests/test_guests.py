@@ -72,6 +72,15 @@ def test_what_a_manifest_offers() -> None:
     assert "no guest 'linux'" in foreign.model_copy(update={"modules": False}).refuses(boot)
 
 
+def test_several_guests_are_offered_where_they_can_be() -> None:
+    one = Manifest(name="mine", image=Path("mine.elf"), guests=("a", "b"))
+    several = one.model_copy(update={"several": True})
+    assert not one.refuses(boots.Boot(guest="b")) and one.refuses(boots.Boot(guest="a,b"))
+    assert not several.refuses(boots.Boot(guest="a,b,a"))
+    assert "no guest 'a,c'" in several.refuses(boots.Boot(guest="a,c"))
+    assert several.refuses(boots.Boot(guest="a,")) and several.refuses(boots.Boot(guest=","))
+
+
 def test_what_is_not_fetched_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def tree(name: str) -> store.Tree:
         raise SvmconfError(f"engine {name} is not in the cache")

@@ -14,6 +14,8 @@ from harness.engines.qemu import Qemu
 from harness.hypervisors.manifest import Manifest, load
 from harness.machine.ending import How
 from harness.machine.records import Record, RecordReader
+from harness.machine.vmcb import Vmcb
+from harness.model import exits
 from harness.observation import Observation
 
 MULTIBOOT1 = b"\x02\xb0\xad\x1b"
@@ -163,3 +165,80 @@ def test_unexpected_exception_is_a_record(qemu: Qemu, tmp_path: Path) -> None:
     assert fields["vector"] == 14 and fields["rip"] == fields["cr2"]
     assert isinstance(fields["cr2"], int) and fields["cr2"] >> 40 == 1
     assert {"error", "cs", "rsp", "rflags", "rax", "r15"} <= set(fields)
+
+
+INTERRUPTED = {
+    "CLOSED": 0,
+    "SHADOW": 1,
+    "ORDER": 0x9141,
+    "HELD": 0,
+    "CR8": 6,
+    "LOWERED": 1,
+    "WOKEN": 0x61,
+    "NMI": 1,
+    "NESTED": 1,
+    "AFTER": 2,
+    "NMIWOKEN": 3,
+}
+
+
+@pytest.mark.parametrize("cpu", ["EPYC", "qemu64"])
+@pytest.mark.parametrize("way", ["inject", "virtual"])
+def test_guest_is_interrupted(way: str, cpu: str, qemu: Qemu, tmp_path: Path) -> None:
+    seen = qemu.observe(ours(), Boot(guest="interrupts", words=(f"interrupts={way}",)), cpu, tmp_path)
+    assert seen.outcome == "guest-finished", seen.console
+    assert {name: it.value for name, it in seen.witness.items()} == INTERRUPTED
+
+
+def test_halted_guest_idles_the_host(qemu: Qemu, tmp_path: Path) -> None:
+    """From HLT to the interrupt there is no VMRUN, and the tick comes by the host's own HLT."""
+    seen = qemu.observe(ours(), Boot(guest="interrupts", vmruns=1000), "EPYC", tmp_path)
+    runs = [(vmcb.rip, Vmcb(event.vmcb_after).exitcode) for event, vmcb in seen.vmruns() if event.vmcb_after]
+    halts = [number for number, (_, code) in enumerate(runs) if code == exits.HLT]
+    assert len(halts) == 2
+    for number in halts:
+        injected = Vmcb(seen.vmruns()[number + 1][0].vmcb or b"")
+        assert injected.eventinj & 0xFF in (0x61, 2) and injected.rip > runs[number][0]
+
+
+def test_guests_are_kept_apart(qemu: Qemu, tmp_path: Path) -> None:
+    """Eight guests: no page of host memory is two guests', and none is a table or a VMCB of another."""
+    boot = Boot(guest=",".join(["canary"] * 8), count=3, vmruns=200)
+    seen = qemu.observe(ours(), boot, "EPYC", tmp_path)
+    assert seen.outcome == "guest-finished" and len(seen.guests) == 8
+    owner: dict[int, int] = {}
+    for number, guest in enumerate(seen.guests):
+        assert guest.witness["ME"].value == number and guest.witness["ROUNDS"].value == 3
+        assert sum(it.value for name, it in guest.witness.items() if name not in ("ME", "ROUNDS")) == 0
+        pages = {it.host + at for it in guest.mappings for at in range(0, it.size, 0x1000)}
+        assert len(pages) == 512
+        for page in (*pages, *guest.tables, guest.vmcb):
+            assert owner.setdefault(page, number) == number
+    assert len({vmcb.guest_asid for _, vmcb in seen.vmruns()}) == 8
+
+
+@pytest.mark.parametrize(("slice_", "order"), [(0, [0, 1]), (10, [1, 0])])
+def test_slice_ends_a_turn(slice_: int, order: list[int], qemu: Qemu, tmp_path: Path) -> None:
+    """A guest that never yields gives way when its slice is over; without slices it runs to its end first."""
+    boot = Boot(guest="spin,hello", count=20_000, words=(f"slice={slice_}",))
+    seen = qemu.observe(ours(), boot, "EPYC", tmp_path)
+    assert seen.outcome == "guest-finished", seen.console
+    assert [r.fields["guest"] for r in seen.of_kind("guest.end")] == order
+
+
+def test_ends_of_several_guests(qemu: Qemu, tmp_path: Path) -> None:
+    """One guest's end is not the others'; the first that did not finish is the outcome."""
+    seen = qemu.observe(ours(), Boot(guest="hello,triple,halt,canary", count=2, vmruns=60), "EPYC", tmp_path)
+    assert seen.outcome == "guest-shutdown"
+    assert [(r.fields["guest"], r.fields["how"]) for r in seen.of_kind("guest.end")] == [
+        (0, "exit"),
+        (1, "shutdown"),
+        (3, "exit"),
+        (2, "halt"),
+    ]
+
+
+@pytest.mark.parametrize("line", ["guest=hello,nobody", "guest=" + ",".join(["hello"] * 9), "guest=hello,", "slice=x"])
+def test_bad_list_of_guests_is_refused(line: str, qemu: Qemu, tmp_path: Path) -> None:
+    seen = qemu.observe(ours(), Boot(words=(line,)), "EPYC", tmp_path)
+    assert seen.outcome == "bad-command-line"

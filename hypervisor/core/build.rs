@@ -4,9 +4,31 @@ use std::env;
 
 use svmconf_build::{Format, Image, assemble, assemble_with, link_image, manifest_dir};
 
-const GUESTS: [&str; 20] = [
-    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits",
-    "lengths", "hang", "modes", "outs", "rings", "sweep", "torn",
+const GUESTS: [&str; 24] = [
+    "hello",
+    "long64",
+    "cpl3",
+    "hidden",
+    "spin",
+    "mixed",
+    "halt",
+    "triple",
+    "stray",
+    "odd",
+    "fuzz",
+    "grab",
+    "exits",
+    "lengths",
+    "interrupts",
+    "cut",
+    "double",
+    "canary",
+    "hang",
+    "modes",
+    "outs",
+    "rings",
+    "sweep",
+    "torn",
 ];
 
 fn main() {
@@ -17,10 +39,13 @@ fn main() {
         assemble(&guests.join(name).with_extension("asm"), Format::Flat, &[&include]);
     }
 
-    // The one defect that is a missing instruction.
-    let gif_set = env::var_os("CARGO_FEATURE_DEFECT_GIF_SET").map(|_| "DEFECT_GIF_SET");
+    // The defects that are a missing instruction.
+    let missing: Vec<&str> = ["DEFECT_GIF_SET", "DEFECT_HOST_STATE_LEFT"]
+        .into_iter()
+        .filter(|defect| env::var_os(format!("CARGO_FEATURE_{defect}")).is_some())
+        .collect();
     let asm = folder.join("asm");
-    let world = assemble_with(&asm.join("world.asm"), Format::Elf64, &[&asm], gif_set.as_slice());
+    let world = assemble_with(&asm.join("world.asm"), Format::Elf64, &[&asm], &missing);
     let os_world = assemble(&asm.join("os_world.asm"), Format::Elf64, &[&asm]);
     let runtime = folder.join("../runtime/asm");
     let startup = assemble(&asm.join("startup.asm"), Format::Elf64, &[&asm, &runtime]);

@@ -51,7 +51,7 @@ def of_file(file: Path, known: Known, rax: int | None = None, **registers: int) 
 def of_hypervisor(run: Run, guest: str | None, known: Known) -> Explanation:
     """Boot a run's hypervisor on its engine's first CPU model and explain the VMRUN that fails, if one does."""
     manifest = run.built_manifest()
-    if guest is not None and guest not in manifest.guests:
+    if manifest.refuses(Boot(guest=guest)):
         raise SvmconfError(f"{manifest.name} offers no guest {guest!r}", f"it offers: {', '.join(manifest.guests)}")
     engine, cpu = run.engine, first_cpu(run)
     with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:

@@ -3,10 +3,9 @@
 ; Purpose   VMRUN moves RAX, RSP, RIP, RFLAGS, the control registers and four segments; everything else is moved here.
 ; Manual    APM vol. 2, 15.5.1 "Basic operation" (VMRUN, host save area), 15.5.2 (VMSAVE and VMLOAD), 15.17 (GIF).
 ; Memory    The stack holds what must survive: at VMRUN, from RSP up: host VMCB, guest VMCB, registers.
-; Left out  DR0 to DR3: they are the guest's for good. The host uses no breakpoints, and cannot run into the guest's,
-;           because #VMEXIT disables all in DR7, which VMRUN loads from the VMCB with DR6 (15.5.1, 15.6). There is one
-;           guest, so nobody else sees them; src/setup.rs clears what the firmware left. A second guest would need them
-;           switched here.
+; Left out  DR0 to DR3: they are the guest's while the host runs. The host uses no breakpoints, and cannot run into the
+;           guest's, because #VMEXIT disables all in DR7, which VMRUN loads from the VMCB with DR6 (15.5.1, 15.6).
+;           src/turns.rs moves them when another guest gets its turn.
 ; Contract  System V call, 64-bit, RFLAGS.IF = 0, EFER.SVME = 1, VM_HSAVE_PA set.
 
 %include "world.inc"
@@ -23,7 +22,8 @@ section .fixups progbits alloc noexec nowrite align=8
 
 section .sensitive progbits alloc exec nowrite align=16
 ; IN        RDI = registers, RSI = physical address of the guest's VMCB, RDX = operand of VMRUN (the same address, but
-;           for a seeded defect), RCX = physical address of a VMCB that keeps the host's FS, GS, TR, LDTR and MSRs
+;           for a seeded defect), RCX = physical address of a VMCB that keeps the host's FS, GS, TR, LDTR and MSRs,
+;           R8 = 1: physical interrupts may end the guest's turn, 0: they wait
 ; OUT       RAX = 0: the guest ran and #VMEXIT told why in its VMCB; else VMRUN faulted and nothing ran:
 ;           bits 7:0 the vector, bits 63:32 the error code
 ; CLOBBERS  what a System V call may
@@ -37,6 +37,10 @@ enter_guest:
 %ifndef DEFECT_GIF_SET
         clgi                            ; from here to STGI nothing may interrupt: half of the state is the guest's
 %endif
+        test    r8d, r8d
+        jz      .closed
+        sti                             ; the host's IF gates them while the guest runs (15.21.1); until VMRUN GIF does
+.closed:
         mov     rax, rcx
         vmsave
         mov     rax, rsi
@@ -54,9 +58,13 @@ enter_guest:
 .back:  fninit
         ldmxcsr [host_mxcsr]
         pop     rax                     ; host VMCB
+%ifndef DEFECT_HOST_STATE_LEFT
         vmload
+%endif
         add     rsp, 16
         stgi
+        nop                             ; what ended the guest's turn is taken here, if RFLAGS.IF is 1
+        cli
         mov     rax, rbx
         pop_preserved
         ret

@@ -81,6 +81,20 @@ defects! {
     FLUSH_ALL = "defect-flush-all",
     LENGTH_ASSUMED = "defect-length-assumed",
     STALE_CODE = "defect-stale-code",
+    SHADOW_KEPT = "defect-shadow-kept",
+    TPR_WHOLE = "defect-tpr-whole",
+    INTERRUPT_FORCED = "defect-interrupt-forced",
+    NMI_NESTED = "defect-nmi-nested",
+    EVENT_LOST = "defect-event-lost",
+    SOFTWARE_INTERRUPT_INJECTED = "defect-software-interrupt-injected",
+    SOFTWARE_INTERRUPT_LOST = "defect-software-interrupt-lost",
+    FAULTS_NOT_COMBINED = "defect-faults-not-combined",
+    CR2_LOST = "defect-cr2-lost",
+    ASID_UNFLUSHED = "defect-asid-unflushed",
+    ASID_BEYOND = "defect-asid-beyond",
+    BREAKPOINTS_SHARED = "defect-breakpoints-shared",
+    // In asm/world.asm, where VMLOAD is.
+    HOST_STATE_LEFT = "defect-host-state-left",
 }
 
 const _: () = {

@@ -3,26 +3,27 @@
 use core::ops::{Deref, DerefMut};
 
 use runtime::fixup::Fault;
+use runtime::timer;
 use svm::addr::{GuestPhys, HostPhys};
 use svm::checks::{Entered, Host};
 use svm::exit::ExitCode;
-use svm::features::SvmFeatures;
 use svm::insn::{self, CodeSize, Decoded};
 use svm::intercepts::ExceptionIntercepts;
+use svm::pending::{Event, Pending};
 use svm::regs::{Cr0, Efer};
 use svm::system_registers::SystemRegisters;
-use svm::vmcb::{EventInjection, TlbControl};
+use svm::vmcb::{EventInjection, EventKind, TlbControl};
 
 use crate::clean::Clean;
 use crate::defect;
 use crate::exits::io::Serial;
 use crate::exits::{Next, cpuid};
 use crate::guests::Image;
-use crate::memory::{GuestMemory, Pages};
+use crate::memory::GuestMemory;
 use crate::paging::{self, Paging};
 use crate::setup;
 use crate::vcpu::{Vcpu, flush_control};
-use crate::world::{self, Registers};
+use crate::world;
 
 /// Longest instruction (APM vol. 3, 1.1).
 const LONGEST_INSTRUCTION: usize = 15;
@@ -39,8 +40,25 @@ pub struct Guest {
     pub serial: Serial,
     /// The processor that it believes in, from what CPUID shows to it.
     pub processor: Host,
+    /// Interrupts that it has yet to take.
+    pub pending: Pending,
+    /// When it is to be interrupted, in ticks of the clock, and by what.
+    pub alarm: Option<(u64, Event)>,
+    /// Whether it wants to run.
+    pub state: State,
     host_vmcb: HostPhys,
     clean: Clean,
+}
+
+/// Whether a guest wants to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does.
+    Runs,
+    /// When the others have had their turn.
+    Yields,
+    /// It executed HLT: when it is interrupted.
+    Halts,
 }
 
 impl Deref for Guest {
@@ -58,33 +76,31 @@ impl DerefMut for Guest {
 }
 
 impl Guest {
-    /// Loads the guest's image and its count. The VMCB is built.
-    pub fn new(
-        pages: Pages,
-        mut memory: GuestMemory,
-        paging: Paging,
-        features: SvmFeatures,
-        image: &Image,
-        count: u64,
-    ) -> Self {
-        let entry = GuestPhys(setup::ENTRY.into());
-        memory.write(entry, image.bytes).expect("the built-in guests fit");
-        memory
-            .write(setup::COUNT, &count.to_le_bytes())
-            .expect("the count is in the first page");
+    /// Loads the guest's image, its count and its number. The VMCB is built.
+    pub fn new(vcpu: Vcpu, memory: GuestMemory, paging: Paging, pending: Pending, host_vmcb: HostPhys) -> Self {
         Self {
-            vcpu: Vcpu {
-                vmcb: pages.vmcb,
-                registers: Registers::default(),
-                features,
-            },
+            vcpu,
             memory,
             paging,
             serial: Serial::default(),
             // Asked once: each CPUID costs an exit where we are a guest ourselves. CR0 is for nested hypervisors.
             processor: Host::from_cpuid(cpuid::answer, Cr0::empty()),
-            host_vmcb: pages.host_vmcb,
+            pending,
+            alarm: None,
+            state: State::Runs,
+            host_vmcb,
             clean: Clean::default(),
+        }
+    }
+
+    /// Loads what it executes, how often it shall loop, and which guest it is.
+    pub fn load(&mut self, image: &Image, count: u64, number: u64) {
+        let entry = GuestPhys(setup::ENTRY.into());
+        self.memory.write(entry, image.bytes).expect("the built-in guests fit");
+        for (place, value) in [(setup::COUNT, count), (setup::NUMBER, number)] {
+            self.memory
+                .write(place, &value.to_le_bytes())
+                .expect("both are in the first page");
         }
     }
 
@@ -99,6 +115,11 @@ impl Guest {
                 intercepts.set(ExceptionIntercepts::PF, !wrote_port);
             }
         }
+        if defect::INTERRUPT_FORCED {
+            self.pending.window_opened();
+        }
+        self.pending.before_entry(self.vcpu.vmcb);
+        self.misuse_events();
         if defect::CS_DPL {
             self.vmcb.save.cs.attributes = self.vmcb.save.cs.attributes.with_dpl(3);
         }
@@ -110,7 +131,7 @@ impl Guest {
         let vmcb = self.vmcb_address();
         // SAFETY: SVM was enabled before the first guest was made; the pages are this guest's, and what it reaches is its
         // own memory (or, while a defect is seeded, what the defect gives it).
-        let result = unsafe { world::enter(&mut self.vcpu.registers, vmcb, self.host_vmcb) };
+        let result = unsafe { world::enter(&mut self.vcpu.registers, vmcb, self.host_vmcb, timer::runs()) };
         if self.vmcb.control.exit_code.is_invalid() {
             entered.restore(self.vmcb);
             self.clean.forget();
@@ -119,8 +140,53 @@ impl Guest {
             self.vmcb.control.tlb_control = TlbControl::NONE;
             self.vmcb.control.event_injection = EventInjection::NONE;
             self.clean.keep(self.vcpu.vmcb, self.vcpu.features);
+            self.pending.after_exit(self.vcpu.vmcb);
         }
         result
+    }
+
+    /// Seeded defects in what stands in the VMCB about interrupts.
+    fn misuse_events(&mut self) {
+        let control = &mut self.vcpu.vmcb.control;
+        if defect::TPR_WHOLE {
+            let class = control.interrupt.tpr() & 0xF;
+            control.interrupt = control.interrupt.with_tpr(class << 4 | class);
+        }
+        if defect::NMI_NESTED && control.event_injection == EventInjection::nmi() {
+            self.pending.nmi_ends(self.vcpu.vmcb);
+        }
+    }
+
+    /// Drops what the TLB knows of it.
+    pub fn flush(&mut self) {
+        self.vmcb.control.tlb_control = flush_control(self.features);
+    }
+
+    /// Delivers again what an exit cut short. An interrupt that gives way to what a handler injects waits for its turn.
+    pub fn resume_delivery(&mut self) {
+        const ICEBP: u8 = 0xF1;
+        let interrupted = self.vmcb.control.exit_int_info;
+        if !interrupted.is_valid() || defect::EVENT_LOST {
+            return;
+        }
+        if interrupted.kind() == EventKind::SoftwareInterrupt {
+            const INT_N: u64 = 2;
+            if defect::SOFTWARE_INTERRUPT_INJECTED {
+                self.vmcb.control.event_injection = interrupted;
+            }
+            if defect::SOFTWARE_INTERRUPT_LOST {
+                self.vmcb.save.rip += INT_N;
+            }
+        }
+        if self.vmcb.control.event_injection.is_valid() {
+            if interrupted.kind() == EventKind::Interrupt {
+                self.pending.ask(Event::Interrupt(interrupted.vector()));
+            }
+            return;
+        }
+        let mut byte = [0];
+        let at_icebp = interrupted.kind() == EventKind::Exception && self.fetch(&mut byte) == 1 && byte == [ICEBP];
+        self.vcpu.deliver_again(at_icebp);
     }
 
     /// How many bytes MOV moves to or from a control register: the mode decides, no prefix.
@@ -148,13 +214,13 @@ impl Guest {
     pub fn set_system_registers(&mut self, registers: SystemRegisters) {
         match &mut self.paging {
             Paging::Nested(_) => {
-                let save = &mut self.vmcb.save;
+                let save = &mut self.vcpu.vmcb.save;
                 save.cr0 = registers.cr0;
                 save.cr3 = registers.cr3;
                 save.cr4 = registers.cr4;
                 save.efer = registers.efer | Efer::SVME;
                 if !defect::FLUSH_MISSED {
-                    self.vmcb.control.tlb_control = flush_control(self.features);
+                    self.flush();
                 }
             }
             Paging::Shadow(shadow) => {

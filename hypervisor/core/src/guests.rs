@@ -17,8 +17,30 @@ macro_rules! guests {
 }
 
 guests![
-    "hello", "long64", "cpl3", "hidden", "spin", "mixed", "halt", "triple", "stray", "odd", "fuzz", "grab", "exits",
-    "lengths", "hang", "modes", "outs", "rings", "sweep", "torn"
+    "hello",
+    "long64",
+    "cpl3",
+    "hidden",
+    "spin",
+    "mixed",
+    "halt",
+    "triple",
+    "stray",
+    "odd",
+    "fuzz",
+    "grab",
+    "exits",
+    "lengths",
+    "interrupts",
+    "cut",
+    "double",
+    "canary",
+    "hang",
+    "modes",
+    "outs",
+    "rings",
+    "sweep",
+    "torn"
 ];
 
 /// The guest with this name.

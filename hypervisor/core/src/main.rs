@@ -1,5 +1,5 @@
-//! The reference hypervisor: boots, enables SVM in the manual's order, and runs one guest: a small one that is part of it,
-//! or an operating system that comes as boot modules.
+//! The reference hypervisor: boots, enables SVM in the manual's order, and runs small guests that are part of it, or an
+//! operating system that comes as boot modules.
 //!
 //! `README.md` is the map. The way through the code: [`image_main`] here, [`enable::enable`], then for the small guests
 //! [`setup::build`], [`run::run`], and from there the handlers in [`exits`]; for an operating system [`os::start_kernel`].
@@ -7,6 +7,7 @@
 #![no_main]
 
 mod clean;
+mod clock;
 mod defect;
 mod enable;
 mod exits;
@@ -21,18 +22,22 @@ mod refused;
 mod report;
 mod run;
 mod setup;
+mod turns;
 mod vcpu;
 mod world;
 
 use runtime::{Boot, Outcome, Record, descriptors, exit, log};
 
 use svm::features::SvmFeatures;
+use svm::pending::Pending;
 
 use guest::Guest;
-use guests::Image;
-use memory::{GuestMemory, Pages, TablePool, host_save_area};
-use options::{Choice, KEYS, Options};
+use memory::{GuestMemory, Pages, TablePool, host_save_area, take_vmcb};
+use options::{Choice, Images, KEYS, Options};
 use paging::Paging;
+use turns::Turns;
+use vcpu::Vcpu;
+use world::Registers;
 
 #[unsafe(no_mangle)]
 fn image_main(boot: &Boot) -> ! {
@@ -62,27 +67,48 @@ fn start(boot: &Boot) -> Outcome {
         }
     };
 
-    match options.guest {
-        Choice::BuiltIn(image) => built_in(image, &options),
+    match &options.guest {
+        Choice::BuiltIn(images) => built_in(images, &options),
         Choice::WholeMachine(image) => os::start_small(boot, &options, image),
         Choice::Linux => os::start_kernel(boot, &options),
     }
 }
 
-/// Runs a guest that is part of the hypervisor.
-fn built_in(image: &Image, options: &Options) -> Outcome {
+/// Runs guests that are part of the hypervisor. Not inlined: an operating system's way shall not pay for its stack.
+#[inline(never)]
+fn built_in(images: &Images, options: &Options) -> Outcome {
     // VMRUN may raise it while the task register is the guest's.
     descriptors::keep_stack(exits::GENERAL_PROTECTION);
-    let features = match enable::enable(host_save_area(), SvmFeatures::empty()) {
-        Ok(leaf) => leaf.features - options.without,
+    let (features, asids) = match enable::enable(host_save_area(), SvmFeatures::empty()) {
+        Ok(leaf) => (leaf.features - options.without, leaf.asids),
         Err(refusal) => return enable::outcome(refusal),
     };
 
-    // SAFETY: this function runs once, and the loader's information has been copied.
-    let (mut pages, memory, pool) = unsafe { (Pages::take(), GuestMemory::take(), TablePool::take()) };
-    let paging = Paging::choose(features, options, &memory, pool);
-    setup::build(&mut pages, &paging, features);
-    own_tables::spoil();
-    report::before_first_entry(pages.vmcb, paging.name(), paging.root());
-    run::run(&mut Guest::new(pages, memory, paging, features, image, options.count))
+    // SAFETY: this function runs once.
+    let pages = unsafe { Pages::take() };
+    let maps = setup::open_maps(pages.iopm, pages.msrpm, features);
+    // SAFETY: as above.
+    let turns = unsafe { Turns::take(asids, options.slice) };
+    let mut first_vmcb = Some(pages.vmcb);
+    for (slot, image) in images.all().iter().enumerate() {
+        // SAFETY: each slot is taken once, and the loader's information has been copied.
+        let (memory, pool) = unsafe { (GuestMemory::take(slot), TablePool::take(slot)) };
+        // SAFETY: as above.
+        let vmcb = first_vmcb.take().unwrap_or_else(|| unsafe { take_vmcb(slot) });
+        let paging = Paging::choose(features, options.nested_paging, &memory, pool);
+        setup::build(vmcb, maps, &paging, features);
+        if slot == 0 {
+            own_tables::spoil();
+        }
+        report::before_first_entry(vmcb, paging.name(), paging.root());
+        let vcpu = Vcpu {
+            vmcb,
+            registers: Registers::default(),
+            features,
+        };
+        let mut guest = Guest::new(vcpu, memory, paging, Pending::new(options.interrupts), pages.host_vmcb);
+        guest.load(image, options.count, slot as u64);
+        turns.seat(guest);
+    }
+    run::run(turns)
 }

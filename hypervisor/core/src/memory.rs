@@ -1,7 +1,7 @@
 //! Memory: the guest's, the pool of page-table pages, and the pages that the processor uses by itself.
 //!
-//! The two large blocks of the built-in guests lie at fixed addresses above the image, which `runtime/image.ld` keeps
-//! below 4 MiB; the rest is in .bss. Linear is physical (`boot.asm`).
+//! The built-in guests have a slot each, at fixed addresses above the image, which `runtime/image.ld` keeps below 4 MiB;
+//! the rest is in .bss. Linear is physical (`boot.asm`).
 
 use core::cell::UnsafeCell;
 
@@ -13,9 +13,36 @@ use svm::vmcb::Vmcb;
 
 use crate::defect;
 
-const GUEST_BASE: HostPhys = HostPhys(0x40_0000);
-const POOL_BASE: HostPhys = HostPhys(0x60_0000);
+/// How many built-in guests there can be.
+pub const SLOTS: usize = 8;
+
+const FIRST_SLOT: u64 = 0x40_0000;
+const SLOT_SIZE: u64 = 0x40_0000;
+// What is where in a slot. The first guest's VMCB is in .bss, with that of an operating system.
+const MEMORY: u64 = 0;
+const POOL: u64 = 0x20_0000;
 const POOL_PAGES: u64 = 256;
+const SLOT_VMCB: u64 = 0x30_0000;
+
+/// Where a part of a slot is.
+fn in_slot(slot: usize, part: u64) -> HostPhys {
+    assert!(slot < SLOTS, "there are {SLOTS} slots");
+    HostPhys(FIRST_SLOT + slot as u64 * SLOT_SIZE + part)
+}
+
+/// The VMCB of a guest in another slot than the first, all 0.
+///
+/// # Safety
+/// May be called once for each slot.
+pub unsafe fn take_vmcb(slot: usize) -> &'static mut Vmcb {
+    assert!(slot > 0, "the first slot's VMCB is one of `Pages`");
+    let vmcb = in_slot(slot, SLOT_VMCB).0 as *mut Vmcb;
+    // SAFETY: the page lies above the image, in RAM, and nobody else uses it; zeroes are a VMCB.
+    unsafe {
+        vmcb.write_bytes(0, 1);
+        &mut *vmcb
+    }
+}
 
 /// A page that the processor reads or writes, and Rust only through the pointers given out here.
 #[repr(C, align(4096))]
@@ -114,23 +141,24 @@ pub fn disturb_host_save_area(exits: u64) {
     }
 }
 
-/// The guest's memory: 2 MiB from guest-physical 0.
+/// A guest's memory: 2 MiB from guest-physical 0.
 ///
-/// A value of this type is the right to touch it; there is one, and it is used only while the guest does not run.
-pub struct GuestMemory(());
+/// A value of this type is the right to touch it; there is one a slot, and it is used only while the guest does not run.
+pub struct GuestMemory(HostPhys);
 
 impl GuestMemory {
     /// Bytes that the guest has.
     pub const SIZE: u64 = 0x20_0000;
 
-    /// Clears the guest's memory.
+    /// Clears the memory of the guest in a slot.
     ///
     /// # Safety
-    /// May be called once, when the loader's information is no longer needed.
-    pub unsafe fn take() -> Self {
+    /// May be called once for each slot, when the loader's information is no longer needed.
+    pub unsafe fn take(slot: usize) -> Self {
+        let base = in_slot(slot, MEMORY);
         // SAFETY: the block lies above the image, in RAM, and nobody else uses it.
-        unsafe { (GUEST_BASE.0 as *mut u8).write_bytes(0, Self::SIZE as usize) };
-        Self(())
+        unsafe { (base.0 as *mut u8).write_bytes(0, Self::SIZE as usize) };
+        Self(base)
     }
 
     /// The host's page behind a page of the guest's; `None` where the guest has no memory.
@@ -139,12 +167,12 @@ impl GuestMemory {
         if defect::HSAVE_MAPPED && page.page() == MAPPED_BY_DEFECT {
             return Some(host_save_area());
         }
-        (page.0 < Self::SIZE).then(|| HostPhys(GUEST_BASE.0 + page.page().0))
+        (page.0 < Self::SIZE).then(|| HostPhys(self.0.0 + page.page().0))
     }
 
     fn pointer(&self, address: GuestPhys, length: usize) -> Option<*mut u8> {
         let end = address.checked_add(length as u64)?;
-        (end.0 <= Self::SIZE).then(|| (GUEST_BASE.0 + address.0) as *mut u8)
+        (end.0 <= Self::SIZE).then(|| (self.0.0 + address.0) as *mut u8)
     }
 
     /// Copies out of the guest's memory; `None` if not all of it exists.
@@ -179,13 +207,13 @@ pub struct TablePool {
 }
 
 impl TablePool {
-    /// The pool of the built-in guests.
+    /// The pool of the built-in guest in a slot.
     ///
     /// # Safety
-    /// May be called once.
-    pub unsafe fn take() -> Self {
+    /// May be called once for each slot.
+    pub unsafe fn take(slot: usize) -> Self {
         // SAFETY: the block lies above the image, in RAM, and nobody else uses it.
-        unsafe { Self::at(POOL_BASE, POOL_PAGES) }
+        unsafe { Self::at(in_slot(slot, POOL), POOL_PAGES) }
     }
 
     /// A pool of `pages` pages from `base`.

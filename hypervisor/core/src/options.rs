@@ -3,10 +3,13 @@
 use runtime::cmdline::{BadWord, decimal, pair, words};
 use svm::features::SvmFeatures;
 
+use svm::pending::Method;
+
 use crate::guests::{self, Image};
+use crate::memory::SLOTS;
 
 /// The keys of the words below, with their `=`: a loader's path ends where the first of them begins.
-pub const KEYS: &[&str] = &["guest=", "count=", "npt=", "without="];
+pub const KEYS: &[&str] = &["guest=", "count=", "npt=", "without=", "interrupts=", "slice="];
 
 /// Parts of SVM that can be done without, by their names on the command line: README.md, "What of SVM is used".
 const OPTIONAL: &[(&str, SvmFeatures)] = &[
@@ -25,12 +28,39 @@ const WHOLE_MACHINE: &str = "pc.";
 /// Which guest.
 #[derive(Clone, Copy)]
 pub enum Choice {
-    /// One that is part of the hypervisor.
-    BuiltIn(&'static Image),
+    /// Some that are part of the hypervisor.
+    BuiltIn(Images),
     /// One of those, with a whole machine rather than 2 MiB of memory and no devices.
     WholeMachine(&'static Image),
     /// A Linux kernel, which comes as a boot module.
     Linux,
+}
+
+/// One guest or several.
+#[derive(Clone, Copy)]
+pub struct Images {
+    images: [&'static Image; SLOTS],
+    count: usize,
+}
+
+impl Images {
+    /// From names with commas between them; `None` if one is unknown, or if they are too many.
+    fn parse(names: &str) -> Option<Self> {
+        let mut found = Self {
+            images: [&guests::ALL[0]; SLOTS],
+            count: 0,
+        };
+        for name in names.split(',') {
+            *found.images.get_mut(found.count)? = guests::find(name)?;
+            found.count += 1;
+        }
+        Some(found)
+    }
+
+    /// In the order in which they were asked for.
+    pub fn all(&self) -> &[&'static Image] {
+        &self.images[..self.count]
+    }
 }
 
 /// What the command line asks for.
@@ -43,36 +73,42 @@ pub struct Options {
     pub nested_paging: bool,
     /// What is not used although the processor offers it.
     pub without: SvmFeatures,
+    /// How interrupts reach a built-in guest.
+    pub interrupts: Method,
+    /// How many milliseconds a built-in guest may run while another waits for its turn; 0 for as many as it likes.
+    pub slice: u64,
 }
 
 impl Options {
     /// Reads the words of the command line; a word that comes twice counts as it comes last.
     pub fn parse(line: &str) -> Result<Self, BadWord<'_>> {
         let mut options = Self {
-            guest: Choice::BuiltIn(&guests::ALL[0]),
+            guest: Choice::BuiltIn(Images {
+                images: [&guests::ALL[0]; SLOTS],
+                count: 1,
+            }),
             count: 1000,
             nested_paging: true,
             without: SvmFeatures::empty(),
+            interrupts: Method::Inject,
+            slice: 0,
         };
         for word in words(line) {
             match pair(word)? {
                 ("guest", "linux") => options.guest = Choice::Linux,
-                ("guest", name) => {
-                    let (small, whole_machine) = match name.strip_prefix(WHOLE_MACHINE) {
-                        Some(small) => (small, true),
-                        None => (name, false),
-                    };
-                    let image = guests::find(small).ok_or(BadWord(word))?;
-                    options.guest = if whole_machine {
-                        Choice::WholeMachine(image)
-                    } else {
-                        Choice::BuiltIn(image)
+                ("guest", names) => {
+                    options.guest = match names.strip_prefix(WHOLE_MACHINE) {
+                        Some(name) => Choice::WholeMachine(guests::find(name).ok_or(BadWord(word))?),
+                        None => Choice::BuiltIn(Images::parse(names).ok_or(BadWord(word))?),
                     };
                 }
                 ("count", number) => options.count = decimal(word, number)?,
                 ("npt", "auto") => options.nested_paging = true,
                 ("npt", "off") => options.nested_paging = false,
                 ("without", names) => options.without = without(names).ok_or(BadWord(word))?,
+                ("interrupts", "inject") => options.interrupts = Method::Inject,
+                ("interrupts", "virtual") => options.interrupts = Method::Virtual,
+                ("slice", number) => options.slice = decimal(word, number)?,
                 _ => return Err(BadWord(word)),
             }
         }

@@ -16,12 +16,11 @@ pub fn before_first_entry(vmcb: &mut Vmcb, paging: &str, table: HostPhys) {
         .hex("iopm", vmcb.control.iopm_base_pa.0)
         .hex("msrpm", vmcb.control.msrpm_base_pa.0)
         .hex("table", table.0)
-        .hex("asid", vmcb.control.guest_asid.0.into())
         .emit();
 }
 
-/// The guest ended: says how, and gives the outcome.
-pub fn end(vcpu: &Vcpu, end: End) -> Outcome {
+/// The guest ended: says how, and gives the outcome. `number` tells it from others.
+pub fn end(vcpu: &Vcpu, end: End, number: Option<usize>) -> Outcome {
     let (how, status, outcome) = match end {
         End::Exit(0) => ("exit", 0, Outcome::GuestFinished),
         End::Exit(status) => ("exit", status, Outcome::GuestFailed),
@@ -34,7 +33,11 @@ pub fn end(vcpu: &Vcpu, end: End) -> Outcome {
             return Outcome::GuestMemoryViolation;
         }
     };
-    Record::new("guest.end").word("how", how).hex("status", status).emit();
+    let record = Record::new("guest.end").word("how", how).hex("status", status);
+    match number {
+        Some(number) => record.hex("guest", number as u64).emit(),
+        None => record.emit(),
+    }
     outcome
 }
 

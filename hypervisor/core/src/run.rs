@@ -6,13 +6,14 @@ use svm::exit::ExitCode;
 use crate::exits::{
     End, INVALID_OPCODE, Next, control_register, cpuid, exception, hypercall, io, msr, svm_instruction,
 };
-use crate::guest::Guest;
+use crate::guest::{Guest, State};
+use crate::turns::Turns;
 use crate::{defect, enable, memory, refused, report};
 
-/// Runs the guest to its end.
-pub fn run(guest: &mut Guest) -> Outcome {
+/// Runs the guests, each to its end.
+pub fn run(turns: &mut Turns) -> Outcome {
     let mut exits = 0;
-    loop {
+    while let Some(guest) = turns.next() {
         if let Err(fault) = guest.enter() {
             return refused::by_fault(guest, fault);
         }
@@ -26,10 +27,14 @@ pub fn run(guest: &mut Guest) -> Outcome {
         }
         match dispatch(guest) {
             Next::Resume => guest.resume_delivery(),
-            Next::Unhandled => return unhandled(guest),
-            Next::End(end) => return ended(guest, end),
+            Next::Unhandled => {
+                let outcome = unhandled(guest);
+                turns.ended(outcome);
+            }
+            Next::End(end) => turns.end(end),
         }
     }
+    turns.outcome()
 }
 
 fn dispatch(guest: &mut Guest) -> Next {
@@ -38,7 +43,7 @@ fn dispatch(guest: &mut Guest) -> Next {
         ExitCode::CPUID => cpuid::handle(guest),
         ExitCode::MSR => msr::handle(guest),
         ExitCode::IOIO => io::handle(guest),
-        ExitCode::HLT => Next::HALTED,
+        ExitCode::HLT => halt(guest),
         ExitCode::SHUTDOWN => Next::SHUTDOWN,
         ExitCode::NPF => Next::End(End::MemoryViolation),
         ExitCode::EXCP_GP => exception::general_protection(guest),
@@ -55,23 +60,32 @@ fn dispatch(guest: &mut Guest) -> Next {
             guest.raise(INVALID_OPCODE, None)
         }
         ExitCode::CR0_READ | ExitCode::CR3_READ | ExitCode::CR4_READ => control_register::read(guest),
-        ExitCode::CR0_WRITE | ExitCode::CR3_WRITE | ExitCode::CR4_WRITE => control_register::write(guest),
+        ExitCode::CR0_WRITE | ExitCode::CR3_WRITE | ExitCode::CR4_WRITE | ExitCode::CR8_WRITE => {
+            control_register::write(guest)
+        }
         ExitCode::INVLPG => control_register::invlpg(guest),
         // Caches may be invalidated only with the host's data written back, which the guest cannot tell from nothing.
         ExitCode::INVD => guest.retire(),
-        // It waits for somebody. There is nobody else here who could do something meanwhile.
+        // It waits for somebody, perhaps for another guest's turn to be over.
         ExitCode::PAUSE => guest.retire(),
-        // It stays pending while GIF is 0; the host took and counted it after STGI.
-        ExitCode::NMI => Next::Resume,
-        // INTR cannot come: V_INTR_MASKING and the host's IF = 0 hold interrupts back.
+        // Both stay pending while GIF is 0; the host took the NMI or the tick after STGI.
+        ExitCode::NMI | ExitCode::INTR => Next::Resume,
+        ExitCode::VINTR => {
+            guest.pending.window_opened();
+            Next::Resume
+        }
+        ExitCode::IRET => {
+            guest.pending.nmi_ends(guest.vcpu.vmcb);
+            Next::Resume
+        }
         _ => Next::Unhandled,
     }
 }
 
-/// The guest ended: says how.
-fn ended(guest: &mut Guest, end: End) -> Outcome {
-    guest.serial.flush();
-    report::end(guest, end)
+/// HLT: the guest stands behind it when it goes on.
+fn halt(guest: &mut Guest) -> Next {
+    guest.state = State::Halts;
+    guest.retire()
 }
 
 /// Nobody handles this exit: says which it was, and where the guest stood.

@@ -1,18 +1,17 @@
 //! The guest's VMCB and permission maps, field by field: APM vol. 2, 15.5.1, 15.10, 15.11, appendix B.
 
-use svm::addr::{Asid, GuestPhys, HostPhys};
+use svm::addr::{GuestPhys, HostPhys};
 use svm::features::SvmFeatures;
 use svm::intercepts::{CrMask, ExceptionIntercepts, Misc1, Misc2};
+use svm::iopm::Iopm;
 use svm::msr;
-use svm::msrpm::MsrAccess;
+use svm::msrpm::{MsrAccess, Msrpm};
 use svm::regs::{Cr0, Efer, Rflags};
 use svm::vmcb::{Attributes, DescriptorTable, InterruptControl, Segment, VintrFlags, VirtualizationControl, Vmcb};
-use x86_64::registers::debug::{DebugAddressRegister, Dr0, Dr1, Dr2, Dr3};
 
 use crate::defect;
-use crate::memory::{Pages, host_address};
+use crate::memory::host_address;
 use crate::paging::Paging;
-use crate::vcpu::flush_control;
 
 /// Where a guest is loaded and entered.
 pub const ENTRY: u16 = 0x7C00;
@@ -20,8 +19,8 @@ pub const ENTRY: u16 = 0x7C00;
 /// Where it finds its count.
 pub const COUNT: GuestPhys = GuestPhys(0x600);
 
-/// The guest's address space. There is one guest, so it keeps its identifier for ever.
-const ASID: Asid = if defect::ASID_ZERO { Asid::HOST } else { Asid(1) };
+/// Where it finds its number: 0 for the first guest.
+pub const NUMBER: GuestPhys = GuestPhys(0x608);
 
 /// The PAT after reset (APM vol. 2, 7.8.2).
 const RESET_PAT: u64 = 0x0007_0406_0007_0406;
@@ -43,37 +42,49 @@ const OWN_MSRS: [u32; 10] = [
 /// MTRRdefType, for a seeded defect.
 const MTRR_DEF_TYPE: u32 = 0x2FF;
 
-/// Fills in the VMCB, which is all 0, and opens the maps, which close everything, for a guest that starts in real mode.
-pub fn build(pages: &mut Pages, paging: &Paging, features: SvmFeatures) {
+/// The permission maps, which all guests share: I/O and MSRs.
+#[derive(Clone, Copy)]
+pub struct Maps {
+    iopm: HostPhys,
+    msrpm: HostPhys,
+}
+
+/// Opens the maps, which close everything, as far as they shall be open.
+pub fn open_maps(iopm: &mut Iopm, msrpm: &mut Msrpm, features: SvmFeatures) -> Maps {
     let own = OWN_MSRS.into_iter();
     let branch_records = msr::BRANCH_RECORDS
         .into_iter()
         .filter(|_| features.contains(SvmFeatures::LBR_VIRT));
     for register in own.chain(branch_records) {
         for access in [MsrAccess::Read, MsrAccess::Write] {
-            pages
-                .msrpm
+            msrpm
                 .set(register, access, false)
                 .expect("the map covers these registers");
         }
     }
     for (writable, register) in [(defect::MTRR_WRITABLE, MTRR_DEF_TYPE), (defect::PAT_WRITABLE, msr::PAT)] {
         if writable {
-            let _ = pages.msrpm.set(register, MsrAccess::Write, false);
+            let _ = msrpm.set(register, MsrAccess::Write, false);
         }
     }
-    let (iopm, msrpm) = (host_address(pages.iopm), host_address(pages.msrpm));
-    intercepts(pages.vmcb, paging);
-    control(pages.vmcb, iopm, msrpm, features);
-    offered(pages.vmcb, features);
-    real_mode(pages.vmcb);
-    clear_breakpoints();
-    paging.prepare(pages.vmcb);
+    Maps {
+        iopm: host_address(iopm),
+        msrpm: host_address(msrpm),
+    }
+}
+
+/// Fills in a VMCB, which is all 0, for a guest that starts in real mode. Its ASID is that of each turn (`turns.rs`).
+pub fn build(vmcb: &mut Vmcb, maps: Maps, paging: &Paging, features: SvmFeatures) {
+    intercepts(vmcb, paging);
+    control(vmcb, maps);
+    offered(vmcb, features);
+    real_mode(vmcb);
+    paging.prepare(vmcb);
     if defect::ILLEGAL_CR0 {
         // Last, because the paging has its say in CR0.
-        pages.vmcb.save.cr0 |= Cr0::NW;
+        vmcb.save.cr0 |= Cr0::NW;
     }
-    untidy(pages.vmcb);
+    untidy(vmcb);
 }
 
 /// Seeded defects in what no guest here depends on.
@@ -145,14 +156,11 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
     }
 }
 
-fn control(vmcb: &mut Vmcb, iopm: HostPhys, msrpm: HostPhys, features: SvmFeatures) {
+fn control(vmcb: &mut Vmcb, maps: Maps) {
     let control = &mut vmcb.control;
-    control.iopm_base_pa = iopm;
-    control.msrpm_base_pa = msrpm;
-    control.guest_asid = ASID;
-    // Whatever used this identifier before is not ours.
-    control.tlb_control = flush_control(features);
-    // The host's IF, always 0, keeps physical interrupts away, whatever the guest's is.
+    control.iopm_base_pa = maps.iopm;
+    control.msrpm_base_pa = maps.msrpm;
+    // The host's IF gates physical interrupts, whatever the guest's is, and the guest's CR8 is V_TPR.
     control.interrupt = InterruptControl::default().with_flags(VintrFlags::V_INTR_MASKING);
 }
 
@@ -208,12 +216,4 @@ fn real_mode(vmcb: &mut Vmcb) {
     save.rip = ENTRY.into();
     save.rsp = ENTRY.into();
     save.g_pat = RESET_PAT;
-}
-
-/// DR0 to DR3 as after reset. No VMCB holds them: the guest has the processor's own (`asm/world.asm`).
-fn clear_breakpoints() {
-    Dr0::write(0);
-    Dr1::write(0);
-    Dr2::write(0);
-    Dr3::write(0);
 }

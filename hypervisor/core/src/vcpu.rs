@@ -5,8 +5,9 @@ use svm::escalation::{Escalation, escalate};
 use svm::exit::ExitCode;
 use svm::features::SvmFeatures;
 use svm::insn::CodeSize;
+use svm::redelivery;
 use svm::regs::{Cr0, Efer, Rflags};
-use svm::vmcb::{Attributes, CleanBits, EventInjection, EventKind, IntState, TlbControl, Vmcb};
+use svm::vmcb::{Attributes, CleanBits, EventInjection, IntState, TlbControl, Vmcb};
 
 use crate::defect;
 use crate::exits::{DEBUG, Next};
@@ -33,22 +34,16 @@ impl Vcpu {
     #[inline]
     pub fn resume_delivery(&mut self) {
         if self.vmcb.control.exit_int_info.is_valid() {
-            self.deliver_again();
+            self.deliver_again(false);
         }
     }
 
+    /// The same, when something was cut short. `at_icebp` tells that RIP is at ICEBP.
     #[cold]
-    fn deliver_again(&mut self) {
+    pub fn deliver_again(&mut self, at_icebp: bool) {
         let control = &mut self.vmcb.control;
-        let interrupted = control.exit_int_info;
-        let repeats_by_itself = match interrupted.kind() {
-            // RIP is still at the instruction, so it is executed again.
-            EventKind::SoftwareInterrupt => true,
-            EventKind::Exception => matches!(interrupted.vector(), 3 | 4),
-            _ => false,
-        };
-        if !repeats_by_itself && !control.event_injection.is_valid() {
-            control.event_injection = interrupted;
+        if !control.event_injection.is_valid() {
+            control.event_injection = redelivery::again(control.exit_int_info, at_icebp);
         }
     }
 
@@ -145,7 +140,9 @@ impl Vcpu {
     pub fn retire_to_64(&mut self, rip: u64) -> Next {
         let vmcb = &mut *self.vmcb;
         vmcb.save.rip = rip;
-        vmcb.control.int_state -= IntState::INTERRUPT_SHADOW;
+        if !defect::SHADOW_KEPT {
+            vmcb.control.int_state -= IntState::INTERRUPT_SHADOW;
+        }
         if vmcb.save.rflags.contains(Rflags::TF) {
             return self.single_step();
         }
@@ -170,7 +167,11 @@ impl Vcpu {
     pub fn raise(&mut self, vector: u8, error: Option<u32>) -> Next {
         const DOUBLE_FAULT: u8 = 8;
         let control = &mut self.vmcb.control;
-        control.event_injection = match escalate(control.exit_int_info, vector) {
+        let before = match defect::FAULTS_NOT_COMBINED {
+            true => EventInjection::NONE,
+            false => control.exit_int_info,
+        };
+        control.event_injection = match escalate(before, vector) {
             Escalation::None => EventInjection::exception(vector, error),
             Escalation::DoubleFault => EventInjection::exception(DOUBLE_FAULT, Some(0)),
             Escalation::Shutdown => return Next::SHUTDOWN,

@@ -49,18 +49,24 @@ unsafe extern "sysv64" {
     #[link_name = "leave_host"]
     fn asm_leave_host(vmcb: u64);
     fn run_guest(registers: *mut Registers, vmcb: u64) -> u64;
-    fn enter_guest(registers: *mut Registers, vmcb: u64, operand: u64, host_vmcb: u64) -> u64;
+    fn enter_guest(registers: *mut Registers, vmcb: u64, operand: u64, host_vmcb: u64, interruptible: u64) -> u64;
 }
 
-/// Executes VMRUN once. `Err` is a fault that VMRUN itself raised; then the guest did not run.
+/// Executes VMRUN once. `Err` is a fault that VMRUN itself raised; then the guest did not run. Where it is `interruptible`
+/// a physical interrupt ends the guest's turn, and has been taken by the host on return.
 ///
 /// # Safety
 /// SVM is enabled and VM_HSAVE_PA set; `vmcb` and `host_vmcb` are VMCBs of nobody else, and what `vmcb` lets the guest
 /// reach is the guest's alone.
-pub unsafe fn enter(registers: &mut Registers, vmcb: HostPhys, host_vmcb: HostPhys) -> Result<(), Fault> {
+pub unsafe fn enter(
+    registers: &mut Registers,
+    vmcb: HostPhys,
+    host_vmcb: HostPhys,
+    interruptible: bool,
+) -> Result<(), Fault> {
     count_vmrun();
     // SAFETY: the caller answers for the state; enter_guest keeps the host's registers as the calling convention says.
-    result(unsafe { enter_guest(registers, vmcb.0, operand(vmcb).0, host_vmcb.0) })
+    result(unsafe { enter_guest(registers, vmcb.0, operand(vmcb).0, host_vmcb.0, interruptible.into()) })
 }
 
 /// Gives up the host's own GIF, FS, GS, TR, LDTR and system-call MSRs for the guest's, for ever: what [`run`] starts from.

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use x86_64::registers::control::Cr2;
 
 use crate::descriptors::NestedStack;
-use crate::{Outcome, Record, boot, fixup};
+use crate::{Outcome, Record, boot, fixup, timer};
 
 const NMI: u64 = 2;
 
@@ -61,6 +61,9 @@ extern "sysv64" fn exception_entry(frame: &mut Frame) {
     if frame.vector == NMI && HANDLER.load(Ordering::Relaxed).is_null() {
         // Nobody asked for it and nothing is lost: the machine's owner pressed a button. Count it.
         NMIS.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    if timer::interrupted(frame.vector) {
         return;
     }
     let _nested = NestedStack::enter();

@@ -35,6 +35,8 @@ pub mod msr;
 mod panic;
 #[cfg(not(test))]
 pub mod pic;
+#[cfg(not(test))]
+pub mod timer;
 
 pub use outcome::Outcome;
 pub use record::Record;

@@ -1,7 +1,5 @@
-//! The two interrupt controllers of the PC: masked, and moved away from the exception vectors.
-//!
-//! RFLAGS.IF stays 0 for ever, so this is only for the spurious interrupt that a mistake would let in: it must not look
-//! like a double fault.
+//! The two interrupt controllers of the PC: masked, and moved away from the exception vectors, so that an interrupt which
+//! a mistake lets in does not look like a double fault. One line may be let through: the clock's ([`crate::timer`]).
 
 use x86_64::instructions::port::Port;
 
@@ -17,6 +15,10 @@ const SLAVE_ON_LINE_2: u8 = 1 << 2;
 const SLAVE_IDENTITY: u8 = 2;
 const MODE_8086: u8 = 1;
 const MASK_ALL: u8 = 0xFF;
+const END_OF_INTERRUPT: u8 = 0x20;
+
+/// The line that an interrupt seems to come from when the line that asked for it took that back.
+pub const SPURIOUS_LINE: u8 = 7;
 
 /// Initialises both, with every line masked and nothing in service.
 pub fn initialise() {
@@ -35,4 +37,24 @@ pub fn initialise() {
         // SAFETY: these ports reach the interrupt controllers only; masking them takes nothing from anybody.
         unsafe { Port::new(port).write(value) }
     }
+}
+
+/// The first controller's line that has this vector, if it is one of its.
+pub(crate) fn line(vector: u64) -> Option<u8> {
+    (u64::from(MASTER_VECTOR)..u64::from(SLAVE_VECTOR))
+        .contains(&vector)
+        .then(|| vector as u8 - MASTER_VECTOR)
+}
+
+/// Keeps interrupts of one line of the first controller away, or lets them through. All others stay masked.
+pub(crate) fn set_masked(line: u8, masked: bool) {
+    let mask = if masked { MASK_ALL } else { MASK_ALL & !(1 << line) };
+    // SAFETY: the port reaches the interrupt controller only.
+    unsafe { Port::new(MASTER_DATA).write(mask) }
+}
+
+/// The interrupt in service at the first controller has been served.
+pub(crate) fn end_of_interrupt() {
+    // SAFETY: as above.
+    unsafe { Port::new(MASTER_COMMAND).write(END_OF_INTERRUPT) }
 }

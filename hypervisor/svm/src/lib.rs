@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 
 pub mod addr;
+pub mod asids;
 pub mod checks;
 pub mod enable;
 pub mod escalation;
@@ -20,6 +21,8 @@ pub mod iopm;
 pub mod msr;
 pub mod msrpm;
 pub mod npt;
+pub mod pending;
+pub mod redelivery;
 pub mod regs;
 pub mod system_registers;
 pub mod vmcb;

@@ -1,5 +1,5 @@
 //! Accesses to CR0, CR3 and CR4, and INVLPG: with shadow paging, where each may change the translation. With nested
-//! paging only writes of CR4 come here.
+//! paging only writes of CR4 come here. Writes of CR8 do while an interrupt waits for the guest.
 //!
 //! What a write does, and which is illegal, is in `svm::system_registers`.
 
@@ -19,6 +19,8 @@ pub fn read(guest: &mut Guest) -> Next {
         Some(Instruction::MovFromCr { cr, gpr }) => {
             let read = match cr {
                 0 => registers.cr0.bits(),
+                // Nobody intercepts it, but QEMU since 10.0 tells of an access as of one to CR0.
+                2 => guest.vmcb.save.cr2,
                 3 => registers.cr3,
                 _ => registers.cr4.bits(),
             };
@@ -57,6 +59,19 @@ pub fn write(guest: &mut Guest) -> Next {
     // Decided before RIP moves: the next RIP depends on the mode that the instruction was fetched in.
     let next = guest.vmcb.save.rip.wrapping_add(decoded.length.into());
     let long_code = guest.vmcb.save.cs.attributes.contains(Attributes::L);
+    if cr == 2 {
+        guest.vmcb.save.cr2 = value;
+        return guest.retire_to(next);
+    }
+    if cr == 8 {
+        return match value {
+            0..=15 => {
+                guest.vmcb.control.interrupt = guest.vmcb.control.interrupt.with_tpr(value as u8);
+                guest.retire_to(next)
+            }
+            _ => guest.raise(GENERAL_PROTECTION, Some(0)),
+        };
+    }
     let after = match cr {
         0 => before.write_cr0(value, long_code),
         3 => before.write_cr3(value, &guest.processor),

@@ -58,7 +58,9 @@ pub fn page_fault(guest: &mut Guest) -> Next {
     let found = match found {
         Ok(found) => found,
         Err(WalkError::PageFault(code)) => {
-            guest.vmcb.save.cr2 = linear;
+            if !defect::CR2_LOST {
+                guest.vmcb.save.cr2 = linear;
+            }
             return guest.raise(PAGE_FAULT, Some(code.bits()));
         }
         Err(WalkError::NonCanonical) => return guest.raise(GENERAL_PROTECTION, Some(0)),

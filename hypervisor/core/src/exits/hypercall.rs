@@ -2,16 +2,26 @@
 
 use runtime::Record;
 use svm::addr::GuestPhys;
+use svm::pending::Event;
 
 use super::{End, Next};
+use crate::clock;
 use crate::defect;
-use crate::guest::Guest;
+use crate::guest::{Guest, State};
 use crate::vcpu::Vcpu;
 
 const PRINT: u32 = 1;
 const RECORD: u32 = 2;
 const EXIT: u32 = 3;
 const NOTHING: u32 = 4;
+const INTERRUPT: u32 = 5;
+const NMI: u32 = 6;
+const ALARM: u32 = 7;
+const YIELD: u32 = 8;
+
+/// What stands for an NMI where a vector is asked for, and the first vector that is no exception's.
+const NMI_VECTOR: u64 = 2;
+const FIRST_INTERRUPT: u64 = 32;
 
 const DONE: u64 = 0;
 const DENIED: u64 = u64::MAX;
@@ -21,11 +31,45 @@ const LONGEST_TEXT: usize = 900;
 
 /// Does what the guest asks for, and retires the instruction.
 pub fn handle(guest: &mut Guest) -> Next {
+    if let Some(result) = own(guest) {
+        guest.set_rax(result);
+        return guest.retire();
+    }
     let Guest { vcpu, memory, .. } = guest;
     match serve(vcpu, |address, bytes| memory.read(address, bytes)) {
         Some(next) => next,
         None => guest.retire(),
     }
+}
+
+/// The hypercalls that only a guest without a machine has: it has no other device that interrupts it. `None`: another.
+fn own(guest: &mut Guest) -> Option<u64> {
+    let (rbx, rcx) = (guest.registers.rbx, guest.registers.rcx);
+    let call = guest.rax() as u32;
+    if !(INTERRUPT..=YIELD).contains(&call) {
+        return None;
+    }
+    if guest.cpl() != 0 {
+        return Some(DENIED);
+    }
+    match call {
+        NMI => guest.pending.ask(Event::Nmi),
+        YIELD => guest.state = State::Yields,
+        ALARM if rcx == 0 => guest.alarm = None,
+        _ => {
+            let event = match rbx {
+                NMI_VECTOR if call == ALARM => Event::Nmi,
+                FIRST_INTERRUPT..=0xFF => Event::Interrupt(rbx as u8),
+                _ => return Some(DENIED),
+            };
+            if call == ALARM {
+                guest.alarm = Some((clock::after(rcx), event));
+            } else {
+                guest.pending.ask(event);
+            }
+        }
+    }
+    Some(DONE)
 }
 
 /// Does what the guest asks for. `read` gives its memory. `None`: the guest goes on behind the instruction.

@@ -58,7 +58,7 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
 fn ended(cpu: &Cpu, last: Next) -> Outcome {
     match last {
         Next::End(End::Shutdown) if defect::SHUTDOWN_UNNAMED => Outcome::UnhandledExit,
-        Next::End(end) => report::end(cpu, end),
+        Next::End(end) => report::end(cpu, end, None),
         Next::Unhandled | Next::Resume => {
             report::exit(cpu);
             Outcome::UnhandledExit

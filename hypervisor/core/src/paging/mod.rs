@@ -12,7 +12,6 @@ use svm::walk::{self, Access};
 
 use crate::guest::Guest;
 use crate::memory::{GuestMemory, TablePool};
-use crate::options::Options;
 use crate::vcpu::flush_control;
 use nested::Nested;
 use shadow::Shadow;
@@ -27,8 +26,8 @@ pub enum Paging {
 
 impl Paging {
     /// Nested paging if there is any and nobody forbade it.
-    pub fn choose(features: SvmFeatures, options: &Options, memory: &GuestMemory, pool: TablePool) -> Self {
-        if options.nested_paging && features.contains(SvmFeatures::NP) {
+    pub fn choose(features: SvmFeatures, nested_paging: bool, memory: &GuestMemory, pool: TablePool) -> Self {
+        if nested_paging && features.contains(SvmFeatures::NP) {
             Self::Nested(Nested::new(memory, pool))
         } else {
             Self::Shadow(Shadow::new(pool, flush_control(features)))

@@ -82,6 +82,18 @@ impl InterruptControl {
         let kept = self.0 & !(Self::PRIORITY | Self::VECTOR);
         Self(kept | VintrFlags::V_IRQ.bits() | (((priority & 0xf) as u64) << 16) | ((vector as u64) << 32))
     }
+
+    /// Bit 8: a virtual interrupt is pending; #VMEXIT writes whether it still is (15.21.4).
+    #[must_use]
+    pub const fn is_pending(self) -> bool {
+        self.flags().contains(VintrFlags::V_IRQ)
+    }
+
+    /// The same word with no virtual interrupt pending, nor its priority and vector.
+    #[must_use]
+    pub const fn without_pending(self) -> Self {
+        Self(self.0 & !(Self::PRIORITY | Self::VECTOR | VintrFlags::V_IRQ.bits()))
+    }
 }
 
 bitflags! {
@@ -109,6 +121,8 @@ mod tests {
         assert_eq!(word.0, 0x0000_00fe_010f_010f);
         assert_eq!((word.tpr(), word.priority(), word.vector()), (15, 15, 0xfe));
         assert_eq!(word.flags(), VintrFlags::V_IRQ | VintrFlags::V_INTR_MASKING);
+        assert!(word.is_pending() && !word.without_pending().is_pending());
+        assert_eq!(word.without_pending().0, 0x0100_000f);
     }
 
     #[test]

@@ -1,0 +1,1 @@
+"""Address spaces and what the TLB knows of them (15.16)."""

@@ -1,0 +1,1 @@
+"""Guests that take turns: what each finds again."""
