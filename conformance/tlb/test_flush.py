@@ -14,7 +14,7 @@ NOTHING, ALL, GUEST, NON_GLOBAL = 0, 1, 3, 7
 CR3_WRITE = exits.CR_WRITE + 3
 """What #VMEXIT says of an intercepted MOV to CR3."""
 
-CHANGES_MODES = Boot(guest="long64", any_guest=True)
+CHANGES_MODES = Boot(guest="long64", any_guest=True, vmruns=100)
 CHANGES_TABLES = Boot(guest="lengths", any_guest=True, faults=(svm_features(absent=NP),))
 BY_ASID = Boot(guest="long64", any_guest=True, faults=(svm_features(offered=FLUSH_BY_ASID),))
 

@@ -8,7 +8,7 @@ from harness.observation import Observation
 
 VMCB_CLEAN = 1 << 5
 OFFERED = svm_features(offered=VMCB_CLEAN)
-CHANGES_MODES = Boot(name="changes modes", guest="long64", any_guest=True, faults=(OFFERED,))
+CHANGES_MODES = Boot(name="changes modes", guest="long64", any_guest=True, vmruns=100, faults=(OFFERED,))
 SHADOW = Boot(
     name="without nested paging",
     guest="long64",
