@@ -124,6 +124,7 @@ def test_maps_nothing_of_the_hypervisor(seen: Observation) -> None:
 @boots(TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
 def test_each_processor_has_a_host_save_area_of_its_own(seen: Observation) -> None:
     """VM_HSAVE_PA is written once for each processor that runs guests, with another page for each."""
+    said(seen)
     if cut := seen.given_up(Insn.WRMSR):
         raise NotRun(f"not all was watched: {cut[0]}")
     pages = [event.written for event in seen.wrote(Msr.VM_HSAVE_PA)]
