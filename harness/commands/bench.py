@@ -58,7 +58,7 @@ def command(
     """Measure, and print a table. Everything is measured in this one run: compare its rows, not two machines."""
     from harness.engines import select
 
-    chosen = select.engine(engine)
+    chosen = select.one(engine)
     table = Table(box=None, header_style="dim")
     for column in ("what", "result", "bar"):
         table.add_column(column)

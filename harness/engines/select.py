@@ -41,6 +41,14 @@ def names(choice: str = "auto") -> tuple[str, ...]:
     return wanted
 
 
+def one(choice: str = "auto") -> Engine:
+    """The single engine that a choice means; raise :class:`SvmconfError` where it means several, or is missing."""
+    wanted = names(choice)
+    if len(wanted) != 1:
+        raise SvmconfError(f"this takes one engine, not {', '.join(wanted) or 'none'}", "--engine NAME")
+    return engine(wanted[0])
+
+
 def engine(name: str) -> Engine:
     """The engine of that name; raise :class:`SvmconfError` naming what is missing."""
     if name == SYSTEM:

@@ -13,6 +13,8 @@ import pytest
 
 from harness import build, paths
 from harness.cli import main
+from harness.engines import select
+from harness.errors import SvmconfError
 
 SVMCONF = [sys.executable, "-m", "harness.cli"]
 
@@ -64,6 +66,17 @@ def test_mistakes_are_one_line(
     lines = done.stderr.strip().splitlines()
     assert says in lines[0] and len(lines) == (2 if way_out else 1), done.stderr
     assert way_out in lines[-1]
+
+
+@pytest.mark.parametrize("choice", ["auto", "tcg", "qemu-system"])
+def test_one_engine_is_chosen_by_the_words_of_every_command(choice: str) -> None:
+    assert select.one(choice).name.startswith(select.SYSTEM)
+
+
+@pytest.mark.parametrize("choice", ["qemu-5.2,bochs-3.1", "all", ","])
+def test_one_engine_is_not_several(choice: str) -> None:
+    with pytest.raises(SvmconfError, match="takes one engine"):
+        select.one(choice)
 
 
 def test_text_file_as_image(svmconf: Callable[..., Done], tmp_path: Path) -> None:
