@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from harness.campaign import finding as kinds
 from harness.campaign.finding import Finding
-from harness.campaign.specimen import NAME, Specimen
+from harness.campaign.specimen import NAME, Specimen, Twist
 from harness.lab.runner import Done
 from harness.lab.seen import VmrunSeen
 from harness.lab.steps import HSAVE
@@ -111,7 +111,7 @@ def _state(one: Reading) -> State:
 
 def _exit_of(specimen: Specimen, one: Reading) -> tuple[str, str] | None:
     """Of a guest whose changes bring no event of their own: its intercepted instruction must be what ends it."""
-    quiet = all(twist.field in _QUIET for twist in specimen.twists)
+    quiet = all(_is_quiet(twist) for twist in specimen.twists)
     assert one.vmrun is not None
     if not quiet or one.vmrun.exit == specimen.expected:
         return None
@@ -119,11 +119,18 @@ def _exit_of(specimen: Specimen, one: Reading) -> tuple[str, str] | None:
     return requirement, f"VMEXIT_{exits.name(specimen.expected)}: {specimen.action} is intercepted"
 
 
+def _is_quiet(twist: Twist) -> bool:
+    """Whether the change has no part in what the guest executes, nor in which events come to it."""
+    return twist.field in _QUIET or (twist.field in _BASES and not twist.mask & _PAGE_NUMBER)
+
+
 _QUIET = frozenset(
-    {"guest_asid", "tlb_control", "tsc_offset", "exitintinfo", "iopm_base_pa", "msrpm_base_pa", "cs.selector",
-     "intercept_exceptions", "ldtr.attrib", "tr.attrib", "cr3"}
+    {"guest_asid", "tlb_control", "tsc_offset", "exitintinfo", "cs.selector", "intercept_exceptions", "ldtr.attrib",
+     "tr.attrib"}
 )  # fmt: skip
-"""Fields that change neither what the guest executes nor which events come to it."""
+_BASES = frozenset({"iopm_base_pa", "msrpm_base_pa", "cr3"})
+_PAGE_NUMBER = ~0xFFF
+"""With other tables or maps, or none where there is no memory, a guest is another."""
 
 
 def _apart(specimen: Specimen, seen: Mapping[str, VmrunSeen]) -> Iterator[Finding]:

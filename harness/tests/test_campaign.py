@@ -98,6 +98,12 @@ def test_an_intercept_that_was_passed_over() -> None:
     assert (one.kind, one.engines, one.requirement) == ("exit", ("one",), "SVM-15.9-028")
 
 
+@pytest.mark.parametrize(("bit", "kinds"), [(38, []), (3, ["exit", "exit"])])
+def test_a_guest_whose_page_tables_are_elsewhere_need_not_come_to_its_instruction(bit: int, kinds: list[str]) -> None:
+    it = Specimen(mode=Mode.LONG, action="CPUID", twists=(Twist(field="cr3", mask=1 << bit, value=1 << bit),))
+    assert [one.kind for one in found(it, one=vmrun(it, exits.SHUTDOWN), two=vmrun(it, exits.SHUTDOWN))] == kinds
+
+
 def test_what_an_exit_must_not_write() -> None:
     it = Specimen(mode=Mode.LONG, action="CPUID")
     (one,) = found(it, one=vmrun(it, 0x72, guest_asid=2))
