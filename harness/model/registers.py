@@ -52,7 +52,9 @@ class Efer(IntEnum):
 class Rflags(IntEnum):
     """RFLAGS (vol. 2, 3.1.6), as far as it matters here."""
 
+    TF = 1 << 8
     IF = 1 << 9
+    NT = 1 << 14
     RF = 1 << 16
     VM = 1 << 17
 

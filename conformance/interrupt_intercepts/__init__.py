@@ -1,0 +1,1 @@
+"""Intercepts of interrupts, physical and virtual, and of NMIs (15.13)."""

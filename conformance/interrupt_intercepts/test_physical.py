@@ -1,0 +1,144 @@
+"""Interrupts and NMIs that wait for the processor when a guest begins (15.13.1, 15.13.2)."""
+
+from conformance.event_injection.guests import OWN_CODE, Tables
+from conformance.gif.interrupts import source
+from conformance.intercepts.tried import GOES_ON
+from conformance.vmrun.visits import Visit, visits
+from harness.cases import executes, requirement
+from harness.lab.guest import Guest
+from harness.lab.seen import Seen
+from harness.model import exits
+from harness.model.registers import Misc1, Rflags, Vintr
+
+NMI, AC, VECTOR = 2, 17, 0x80
+"""The vectors that are sent: 17 is an interrupt here, though it is that of an exception, too."""
+
+NOBODY = None
+"""The host takes none."""
+
+TAKES = source("stgi\nsti\nwait_a_little\ncli")
+"""The host takes what still waits: that ends the step."""
+
+
+def sent(what: int, then: str = "") -> str:
+    """Code that sends itself an interrupt with GIF=0, where it waits for VMRUN."""
+    return source(f"clgi\nsend {what:#x}\n{then}")
+
+
+def interruptible(
+    code: str = OWN_CODE, *, flags: int = Rflags.IF, intercepts: int = Misc1.INTR, **changes: int
+) -> Guest:
+    """A guest with handlers, and these intercepts."""
+    return Tables().guest(0, code, rflags=flags | 2, intercept_misc1=Misc1.SHUTDOWN | intercepts, **changes)
+
+
+TO_ME = sent(0x4000 + VECTOR)
+STI, BEHIND_STI = f"nop\nsti\nnop\n{OWN_CODE}", 3
+"""Code that allows interrupts, and where the first can come."""
+
+MASKED = int(Vintr.V_INTR_MASKING)
+HIGH_TPR, LOW_TPR = "mov r9d, 15\nmov cr8, r9", "xor r8d, r8d\nmov cr8, r8\n"
+
+WAITING = visits(
+    {
+        "intercepted": Visit(interruptible(), TO_ME, TAKES),
+        "not intercepted": Visit(interruptible(intercepts=0), TO_ME, TAKES),
+        "IF clear": Visit(interruptible(flags=0), TO_ME, TAKES),
+        "IF set later": Visit(interruptible(STI, flags=0), TO_ME, TAKES),
+        "in a shadow": Visit(interruptible(f"nop\n{OWN_CODE}", interrupt_state=1), TO_ME, TAKES),
+        "TPR above it": Visit(interruptible(), sent(0x4000 + VECTOR, HIGH_TPR), LOW_TPR + TAKES),
+        "IF of the host alone": Visit(interruptible(flags=0, vintr=MASKED), sent(0x4000 + VECTOR, "sti"), TAKES),
+        "IF of the guest alone": Visit(interruptible(vintr=MASKED), TO_ME, TAKES),
+        "vector of an exception": Visit(
+            interruptible(intercepts=0, intercept_exceptions=1 << AC), sent(0x4000 + AC), TAKES
+        ),
+        "NMI": Visit(interruptible(intercepts=Misc1.NMI), sent(0x4400), TAKES),
+        "NMI, IF clear": Visit(interruptible(flags=0, intercepts=Misc1.NMI), sent(0x4400), TAKES),
+        "NMI, not intercepted": Visit(interruptible(intercepts=0), sent(0x4400), TAKES),
+    }
+)  # fmt: skip
+
+
+def ends(ran: Seen, name: str) -> tuple[int, int | None]:
+    """The guest's exit code, and the vector that the host took after it."""
+    return ran.vmrun(name).after.exitcode, ran[name].vector
+
+
+def handler(ran: Seen, name: str) -> int:
+    """The vector of the handler that the guest came to."""
+    assert ran.vmrun(name).after.exitcode == exits.VMMCALL
+    return ran[name].registers["rbx"] & 0xFFFF_FFFF
+
+
+def progress(ran: Seen, name: str) -> int:
+    """How far the guest came."""
+    seen = ran.vmrun(name)
+    return seen.after.rip - seen.before.rip
+
+
+@requirement("SVM-15.13-001")
+@executes(WAITING)
+def test_interrupt_exits(ran: Seen) -> None:
+    """An interrupt exits with 60h before the guest's first instruction."""
+    assert (ran.vmrun("intercepted").after.exitcode, progress(ran, "intercepted")) == (exits.INTR, 0)
+
+
+@requirement("SVM-15.13-003")
+@executes(WAITING)
+def test_interrupt_stays_pending(ran: Seen) -> None:
+    """The host takes it after STGI; one that the guest has taken it does not take again."""
+    assert ends(ran, "intercepted") == (exits.INTR, VECTOR)
+    assert ends(ran, "not intercepted") == (GOES_ON, NOBODY)
+
+
+@requirement("SVM-15.13.1-002")
+@executes(WAITING)
+def test_exit_comes_when_the_interrupt_would(ran: Seen) -> None:
+    """Not with IF=0 nor below the TPR, and after STI one instruction later."""
+    assert [ends(ran, name) for name in ("IF clear", "TPR above it")] == [(GOES_ON, VECTOR)] * 2
+    assert ends(ran, "IF set later") == (exits.INTR, VECTOR)
+    assert progress(ran, "IF set later") == BEHIND_STI
+
+
+@requirement("SVM-15.13.1-002")
+@executes(WAITING)
+def test_exit_waits_for_the_shadow(ran: Seen) -> None:
+    """In an interrupt shadow the exit comes behind the guest's first instruction."""
+    assert (ends(ran, "in a shadow"), progress(ran, "in a shadow")) == ((exits.INTR, VECTOR), 1)
+
+
+@requirement("SVM-15.13.1-002")
+@executes(WAITING)
+def test_masked_it_is_the_hosts_flag_that_counts(ran: Seen) -> None:
+    """With V_INTR_MASKING=1 the IF that the host had at VMRUN decides, and not the guest's."""
+    assert ends(ran, "IF of the host alone") == (exits.INTR, VECTOR)
+    assert ends(ran, "IF of the guest alone") == (GOES_ON, VECTOR)
+
+
+@requirement("SVM-15.13.1-003")
+@executes(WAITING)
+def test_guest_takes_what_is_not_intercepted(ran: Seen) -> None:
+    """Without the intercept and with V_INTR_MASKING=0 the guest's handler runs."""
+    assert handler(ran, "not intercepted") == VECTOR
+
+
+@requirement("SVM-15.13-002")
+@executes(WAITING)
+def test_interrupt_is_no_exception(ran: Seen) -> None:
+    """An interrupt with the vector of #AC does not look at the intercept of #AC: the guest's handler runs."""
+    assert handler(ran, "vector of an exception") == AC
+
+
+@requirement("SVM-15.13.2-001")
+@executes(WAITING)
+def test_nmi_exits(ran: Seen) -> None:
+    """An NMI exits with 61h, whatever IF is."""
+    assert {ran.vmrun(name).after.exitcode for name in ("NMI", "NMI, IF clear")} == {exits.NMI}
+
+
+@requirement("SVM-15.13.2-003")
+@executes(WAITING)
+def test_nmi_stays_pending(ran: Seen) -> None:
+    """The host takes it after STGI; one that the guest has taken it does not take again."""
+    assert ends(ran, "NMI") == (exits.NMI, NMI)
+    assert (handler(ran, "NMI, not intercepted"), ran["NMI, not intercepted"].vector) == (NMI, NOBODY)
