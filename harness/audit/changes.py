@@ -90,6 +90,7 @@ def _of_boot(seen: Observation) -> Iterator[Change]:
     yield from _of_msrpm(seen)
     yield from _of_constants(seen)
     yield from _of_console(seen)
+    yield from _of_repeated_writes(seen)
     yield from _of_trace(seen)
     for which in ("final", "host"):
         registers = getattr(seen, which)
@@ -174,6 +175,21 @@ def _of_console(seen: Observation) -> Iterator[Change]:
         yield f"{other!r} for {line!r}", _with(seen, console=seen.console.replace(line, other))
     warned = seen.console.replace("@linux log end", "<4>[    1.000000] a warning\n@linux log end")
     yield "a warning in the kernel's log", _with(seen, console=warned)
+
+
+def _of_repeated_writes(seen: Observation) -> Iterator[Change]:
+    """A write of an MSR that writes what the one before it wrote, whoever executed that."""
+    last: dict[int, Event] = {}
+    for number, event in enumerate(seen.trace):
+        if event.insn is not Insn.WRMSR:
+            continue
+        before = last.get(event.msr)
+        last[event.msr] = event
+        if before is not None and before.written != event.written:
+            value = {name: before.before[name] for name in ("rax", "rdx")}
+            changed = _with(event, before={**event.before, **value})
+            trace = [*seen.trace[:number], changed, *seen.trace[number + 1 :]]
+            yield f"write {number} of MSR {event.msr:#x} as the one before", _with(seen, trace=trace)
 
 
 def _of_trace(seen: Observation) -> Iterator[Change]:
