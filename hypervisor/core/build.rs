@@ -1,43 +1,14 @@
 //! Assembles the world switch and the guests, and links the hypervisor as an image.
 
-use std::env;
+use std::fmt::Write;
+use std::path::Path;
+use std::{env, fs};
 
-use svmconf_build::{Format, Image, assemble, assemble_with, link_image, manifest_dir};
-
-const GUESTS: [&str; 24] = [
-    "hello",
-    "long64",
-    "cpl3",
-    "hidden",
-    "spin",
-    "mixed",
-    "halt",
-    "triple",
-    "stray",
-    "odd",
-    "fuzz",
-    "grab",
-    "exits",
-    "lengths",
-    "interrupts",
-    "cut",
-    "double",
-    "canary",
-    "hang",
-    "modes",
-    "outs",
-    "rings",
-    "sweep",
-    "torn",
-];
+use svmconf_build::{Format, Image, assemble, assemble_with, link_image, manifest_dir, out_dir};
 
 fn main() {
     let folder = manifest_dir();
-    let guests = folder.join("../guests");
-    let include = guests.join("include");
-    for name in GUESTS {
-        assemble(&guests.join(name).with_extension("asm"), Format::Flat, &[&include]);
-    }
+    guests(&folder.join("../guests"));
 
     // The defects that are a missing instruction.
     let missing: Vec<&str> = ["DEFECT_GIF_SET", "DEFECT_HOST_STATE_LEFT"]
@@ -50,4 +21,21 @@ fn main() {
     let runtime = folder.join("../runtime/asm");
     let startup = assemble(&asm.join("startup.asm"), Format::Elf64, &[&asm, &runtime]);
     link_image(Image::default(), &[world, os_world, startup]);
+}
+
+/// Assembles every guest of the folder, and writes the list that `src/guests.rs` includes, in the order of names.
+fn guests(folder: &Path) {
+    println!("cargo::rerun-if-changed={}", folder.display());
+    let files = fs::read_dir(folder).expect("the guests have a folder");
+    let mut sources: Vec<_> = files.map(|file| file.expect("it can be listed").path()).collect();
+    sources.retain(|path| path.extension().is_some_and(|extension| extension == "asm"));
+    sources.sort();
+    let mut list = String::from("&[\n");
+    for source in sources {
+        let binary = assemble(&source, Format::Flat, &[&folder.join("include")]);
+        let name = source.file_stem().expect("it has a name").to_string_lossy();
+        writeln!(list, "Image {{ name: {name:?}, bytes: include_bytes!({binary:?}) }},").expect("a string grows");
+    }
+    list.push(']');
+    fs::write(out_dir().join("guests.rs"), list).expect("OUT_DIR can be written");
 }

@@ -44,11 +44,19 @@ pub struct Images {
 }
 
 impl Images {
+    /// The guest that runs when none is asked for.
+    fn one() -> Self {
+        Self {
+            images: [guests::default(); SLOTS],
+            count: 1,
+        }
+    }
+
     /// From names with commas between them; `None` if one is unknown, or if they are too many.
     fn parse(names: &str) -> Option<Self> {
         let mut found = Self {
-            images: [&guests::ALL[0]; SLOTS],
             count: 0,
+            ..Self::one()
         };
         for name in names.split(',') {
             *found.images.get_mut(found.count)? = guests::find(name)?;
@@ -83,10 +91,7 @@ impl Options {
     /// Reads the words of the command line; a word that comes twice counts as it comes last.
     pub fn parse(line: &str) -> Result<Self, BadWord<'_>> {
         let mut options = Self {
-            guest: Choice::BuiltIn(Images {
-                images: [&guests::ALL[0]; SLOTS],
-                count: 1,
-            }),
+            guest: Choice::BuiltIn(Images::one()),
             count: 1000,
             nested_paging: true,
             without: SvmFeatures::empty(),
