@@ -77,6 +77,7 @@ pub struct Image {
 ///
 /// Call it from the build script of a package that depends on `svmconf-runtime`; `objects` are further objects to link.
 pub fn link_image(image: Image, objects: &[PathBuf]) {
+    demand_no_red_zone();
     let script = image.script.unwrap_or_else(|| runtime_metadata("SCRIPT").into());
     println!("cargo::rerun-if-changed={}", script.display());
     // -static and -no-pie: nobody is there to relocate the image. Not -n: it would unalign the segments.
@@ -95,6 +96,32 @@ pub fn link_image(image: Image, objects: &[PathBuf]) {
     }
 }
 
+/// Images handle exceptions on the stack that they interrupt: without this flag the compiler keeps data where the frame goes.
+const NO_RED_ZONE: &str = "-Cno-redzone=yes";
+
+/// Fails unless the compiler gets that flag. It is in `.cargo/config.toml`, which cargo does not look at when RUSTFLAGS is
+/// set, and does not find from another folder.
+fn demand_no_red_zone() {
+    println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    if has_no_red_zone(&flags) {
+        return;
+    }
+    println!(
+        "cargo::error=an image needs {NO_RED_ZONE}: build in the folder hypervisor/, and without RUSTFLAGS in the \
+         environment, or with that flag in it"
+    );
+    std::process::exit(1);
+}
+
+/// Whether these flags, which 1Fh separates, have it, in one word or in two.
+fn has_no_red_zone(flags: &str) -> bool {
+    flags
+        .replace("-C\u{1f}", "-C")
+        .split('\u{1f}')
+        .any(|flag| flag == NO_RED_ZONE)
+}
+
 fn link_arg(argument: &str) {
     println!("cargo::rustc-link-arg-bins={argument}");
 }
@@ -102,4 +129,17 @@ fn link_arg(argument: &str) {
 fn runtime_metadata(key: &str) -> String {
     env::var(format!("DEP_SVMCONF_RUNTIME_{key}"))
         .unwrap_or_else(|_| panic!("only a direct dependent of svmconf-runtime can be linked as an image"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flag_is_found_among_others() {
+        assert!(has_no_red_zone("-Cno-redzone=yes"));
+        assert!(has_no_red_zone("-Ctarget-cpu=native\u{1f}-C\u{1f}no-redzone=yes"));
+        assert!(!has_no_red_zone(""));
+        assert!(!has_no_red_zone("-Ctarget-cpu=native\u{1f}-Cno-redzone=no"));
+    }
 }

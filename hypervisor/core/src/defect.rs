@@ -42,6 +42,7 @@ defects! {
     SVM_INSN_SKIPPED = "defect-svm-insn-skipped",
     CPL3_GP = "defect-cpl3-gp",
     A20_PASSED = "defect-a20-passed",
+    A20_CLAIMED = "defect-a20-claimed",
     INIT_PASSED = "defect-init-passed",
     HALT_PASSED = "defect-halt-passed",
     SHUTDOWN_UNNAMED = "defect-shutdown-unnamed",

@@ -39,8 +39,10 @@ const KEYBOARD_COMMAND: u16 = 0x64;
 /// Commands that write the controller's output port, where A20 and the reset line are: D1h all of it, DDh A20 alone.
 const WRITE_OUTPUT_PORT: u8 = 0xD1;
 const DISABLE_A20: u8 = 0xDD;
-const SYSTEM_CONTROL: u16 = 0x92;
-const A20: u8 = 1 << 1;
+/// Port 92h.
+pub const SYSTEM_CONTROL: u16 = 0x92;
+/// There and in the output port: addresses have their bit 20.
+pub const A20: u8 = 1 << 1;
 const EXITS: [u16; 4] = [0xF4, 0xF5, 0xF6, 0xF7];
 /// The last of the ports that end an emulator.
 pub const LAST_EXIT: u16 = EXITS[3];

@@ -1,6 +1,6 @@
 //! IN and OUT of the ports that are watched: `pc::policy::port`.
 
-use pc::policy::port::{Access, Verdict, judge};
+use pc::policy::port::{A20, Access, SYSTEM_CONTROL, Verdict, judge};
 use svm::exit::IoExitInfo;
 use x86_64::instructions::port::Port;
 
@@ -41,7 +41,10 @@ pub fn handle(cpu: &mut Cpu) -> Next {
         }
         Verdict::Pass => {
             // SAFETY: the policy found nothing in it that could harm the hypervisor.
-            let read = unsafe { pass(access) };
+            let mut read = unsafe { pass(access) };
+            if defect::A20_CLAIMED && access.port == SYSTEM_CONTROL {
+                read &= !u32::from(A20);
+            }
             if written.is_none() {
                 cpu.write_register(RAX, read.into(), size);
             }
