@@ -13,11 +13,25 @@ class Msr(IntEnum):
     EFER = 0xC000_0080
     TSC_RATIO = 0xC000_0104
     HWCR = 0xC001_0015
+    SMM_BASE = 0xC001_0111
+    SMM_ADDR = 0xC001_0112
+    SMM_MASK = 0xC001_0113
     VM_CR = 0xC001_0114
     IGNNE = 0xC001_0115
     SMM_CTL = 0xC001_0116
     VM_HSAVE_PA = 0xC001_0117
     SVM_KEY = 0xC001_0118
+    SMM_KEY = 0xC001_0119
+
+
+class SmmCtl(IntFlag):
+    """Bits of SMM_CTL (15.30.3)."""
+
+    DISMISS = 1 << 0
+    ENTER = 1 << 1
+    SMI_CYCLE = 1 << 2
+    EXIT = 1 << 3
+    RSM_CYCLE = 1 << 4
 
 
 class VmCr(IntFlag):
@@ -29,6 +43,9 @@ class VmCr(IntFlag):
     LOCK = 1 << 3
     SVMDIS = 1 << 4
 
+
+SMM_LOCK = 1 << 0
+"""HWCR[SmmLock]: what configures SMM cannot be written (15.32)."""
 
 CPUID_SVM = 0x8000_000A
 """The leaf of SVM revision and features."""

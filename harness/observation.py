@@ -135,7 +135,7 @@ class Observation(_Plain):
     The trace leaves nothing out up to event ``trace_whole``; then places that execute again and again are watched no
     longer (``trace_cut`` names them). ``host`` are the registers at the first VMRUN, ``final`` those at the end, which
     may be a guest's. ``mappings`` are the guest's translations, ``host_mappings`` the host's own, neighbours put
-    together; ``msrpm`` is the MSR permission map (15.11) of the VMCB that was run last. Of several
+    together; ``msrpm`` and ``iopm`` are the permission maps (15.11, 15.10) of the VMCB that was run last. Of several
     guests ``mappings``, ``tables`` and ``witness`` are those of the one whose VMRUN was watched last; ``guests`` has
     those of each. ``alone`` is the boot's Linux without the hypervisor on the same machine.
 
@@ -171,6 +171,7 @@ class Observation(_Plain):
     mappings: list[Mapping] = []
     host_mappings: list[Mapping] = []
     msrpm: Blob | None = None
+    iopm: Blob | None = None
     tables: list[int] = []
     witness: dict[str, Tried] = {}
     guests: list[Guest] = []

@@ -5,10 +5,7 @@ from harness.cases import executes, requirement
 from harness.lab.program import Program
 from harness.lab.seen import Seen
 from harness.lab.steps import code, rdmsr, wrmsr
-from harness.msr import Msr
-
-SMM_LOCK = 1 << 0
-"""HWCR."""
+from harness.msr import SMM_LOCK, Msr
 
 RESERVED = (5, 6, 31, 32, 63)
 

@@ -87,7 +87,7 @@ def _of_boot(seen: Observation) -> Iterator[Change]:
     yield from _of_accesses(seen)
     yield from _of_mappings(seen)
     yield from _of_host_mappings(seen)
-    yield from _of_msrpm(seen)
+    yield from _of_maps(seen)
     yield from _of_constants(seen)
     yield from _of_console(seen)
     yield from _of_repeated_writes(seen)
@@ -153,10 +153,12 @@ def _of_host_mappings(seen: Observation) -> Iterator[Change]:
             yield f"host mapping {number} {what}", _with(seen, host_mappings=mappings)
 
 
-def _of_msrpm(seen: Observation) -> Iterator[Change]:
+def _of_maps(seen: Observation) -> Iterator[Change]:
     if seen.msrpm is not None:
         yield "the MSRPM intercepts nothing", _with(seen, msrpm=bytes(len(seen.msrpm)))
         yield "the MSRPM is not known", _with(seen, msrpm=None)
+    if seen.iopm is not None:
+        yield "the IOPM intercepts nothing", _with(seen, iopm=bytes(len(seen.iopm)))
 
 
 def _of_constants(seen: Observation) -> Iterator[Change]:

@@ -16,6 +16,7 @@ from harness.machine.base import Machine, Memory, Point, Stop
 from harness.machine.constants import Constants
 from harness.machine.ending import Ending, How
 from harness.machine.image import Image
+from harness.machine.iopm import SIZE as IOPM_SIZE
 from harness.machine.msrpm import SIZE as MSRPM_SIZE
 from harness.machine.pagewalk import Mapping, Reach, merged, own, reach
 from harness.machine.registers import Registers
@@ -101,7 +102,8 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
         constants=constants.last(),
         mappings=merged(reached.mappings),
         host_mappings=_host_mappings(machine, tracer.host),
-        msrpm=_msrpm(machine, vmcb),
+        msrpm=_map(machine, vmcb, "msrpm_base", MSRPM_SIZE),
+        iopm=_map(machine, vmcb, "iopm_base", IOPM_SIZE),
         tables=reached.tables,
         witness=_witness(machine, reached) if manifest.guests else {},
         guests=_guests(machine, tracer) if len(tracer.vmcbs) > 1 else [],
@@ -206,11 +208,12 @@ def _host_mappings(machine: Machine, host: Registers | None) -> list[Mapping]:
         return []
 
 
-def _msrpm(machine: Machine, vmcb: bytes | None) -> bytes | None:
+def _map(machine: Machine, vmcb: bytes | None, base: str, size: int) -> bytes | None:
+    """A permission map of a VMCB."""
     if vmcb is None:
         return None
     try:
-        return machine.ram.read(Vmcb(vmcb).msrpm_base, MSRPM_SIZE)
+        return machine.ram.read(getattr(Vmcb(vmcb), base), size)
     except ValueError:
         return None
 

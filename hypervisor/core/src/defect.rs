@@ -96,6 +96,12 @@ defects! {
     BREAKPOINTS_SHARED = "defect-breakpoints-shared",
     // In asm/world.asm, where VMLOAD is.
     HOST_STATE_LEFT = "defect-host-state-left",
+    BRANCH_RECORDS_PASSED = "defect-branch-records-passed",
+    SMI_INTERCEPTED = "defect-smi-intercepted",
+    SMM_AREA_WRITABLE = "defect-smm-area-writable",
+    SMM_LOCK_UNREAD = "defect-smm-lock-unread",
+    SMM_CTL_UNDEFINED = "defect-smm-ctl-undefined",
+    SMM_KEY_TRUSTED = "defect-smm-key-trusted",
 }
 
 const _: () = {

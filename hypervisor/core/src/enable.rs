@@ -14,7 +14,7 @@ use svm::features::{
 use svm::msr::{self, VmCr};
 use svm::regs::Efer;
 
-use crate::defect;
+use crate::{defect, smm};
 
 /// Enables SVM with `save_area` as host save area, or says why not. `needed` is what the guest cannot do without.
 pub fn enable(save_area: HostPhys, needed: SvmFeatures) -> Result<SvmLeaf, Refusal> {
@@ -35,6 +35,7 @@ pub fn enable(save_area: HostPhys, needed: SvmFeatures) -> Result<SvmLeaf, Refus
     if !defect::HSAVE_LATE {
         vm_hsave_pa(save_area)?;
     }
+    smm::misuse();
     Ok(leaf)
 }
 

@@ -22,6 +22,7 @@ mod refused;
 mod report;
 mod run;
 mod setup;
+mod smm;
 mod turns;
 mod vcpu;
 mod world;

@@ -54,7 +54,7 @@ pub fn open_maps(iopm: &mut Iopm, msrpm: &mut Msrpm, features: SvmFeatures) -> M
     let own = OWN_MSRS.into_iter();
     let branch_records = msr::BRANCH_RECORDS
         .into_iter()
-        .filter(|_| features.contains(SvmFeatures::LBR_VIRT));
+        .filter(|_| features.contains(SvmFeatures::LBR_VIRT) || defect::BRANCH_RECORDS_PASSED);
     for register in own.chain(branch_records) {
         for access in [MsrAccess::Read, MsrAccess::Write] {
             msrpm
@@ -62,7 +62,11 @@ pub fn open_maps(iopm: &mut Iopm, msrpm: &mut Msrpm, features: SvmFeatures) -> M
                 .expect("the map covers these registers");
         }
     }
-    for (writable, register) in [(defect::MTRR_WRITABLE, MTRR_DEF_TYPE), (defect::PAT_WRITABLE, msr::PAT)] {
+    for (writable, register) in [
+        (defect::MTRR_WRITABLE, MTRR_DEF_TYPE),
+        (defect::PAT_WRITABLE, msr::PAT),
+        (defect::SMM_AREA_WRITABLE, msr::SMM_MASK),
+    ] {
         if writable {
             let _ = msrpm.set(register, MsrAccess::Write, false);
         }
@@ -140,6 +144,9 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
         | Misc2::RDPRU;
     if defect::NO_VMRUN_INTERCEPT {
         control.intercept_misc2 -= Misc2::VMRUN;
+    }
+    if defect::SMI_INTERCEPTED || defect::SMM_AREA_WRITABLE {
+        control.intercept_misc1 |= Misc1::SMI;
     }
     control.intercept_exceptions = ExceptionIntercepts::GP | ExceptionIntercepts::MC;
     // A bit that CPUID hides must not exist; and not every emulator refuses one that it lacks before VMRUN does.

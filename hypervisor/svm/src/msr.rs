@@ -34,8 +34,12 @@ pub const FS_BASE: u32 = 0xc000_0100;
 pub const GS_BASE: u32 = 0xc000_0101;
 /// KernelGSbase: what SWAPGS exchanges with GS.base.
 pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
+/// HWCR, bit 0 SmmLock: what configures SMM cannot be written (15.32).
+pub const HWCR: u32 = 0xc001_0015;
 /// TSC_RATIO, 40 bits: 8.32 fixed point (15.30.5).
 pub const TSC_RATIO: u32 = 0xc000_0104;
+/// SMM_MASK: which memory is SMM's (10.2.5).
+pub const SMM_MASK: u32 = 0xc001_0113;
 /// VM_CR, see [`VmCr`] (15.30.1).
 pub const VM_CR: u32 = 0xc001_0114;
 /// IGNNE, bit 0 (15.30.2).
@@ -46,6 +50,8 @@ pub const SMM_CTL: u32 = 0xc001_0116;
 pub const VM_HSAVE_PA: u32 = 0xc001_0117;
 /// SVM_KEY, 64 bits, write-only: unlocks VM_CR.LOCK (15.31).
 pub const SVM_KEY: u32 = 0xc001_0118;
+/// SMM_KEY, 64 bits, write-only: unlocks HWCR.SmmLock (15.32).
+pub const SMM_KEY: u32 = 0xc001_0119;
 
 bitflags! {
     /// VM_CR, MSR C001_0114h, 64 bits of which 63:5 are MBZ (15.30.1, SVM-15.30.1-001).

@@ -71,7 +71,7 @@ fn ports(pages: &mut Pages, machine: &Machine) {
 
 /// All closed but those of the policy.
 fn registers(pages: &mut Pages, features: SvmFeatures) {
-    if features.contains(SvmFeatures::LBR_VIRT) {
+    if features.contains(SvmFeatures::LBR_VIRT) || defect::BRANCH_RECORDS_PASSED {
         for register in BRANCH_RECORDS {
             for access in [MsrAccess::Read, MsrAccess::Write] {
                 let _ = pages.msrpm.set(register, access, false);
@@ -115,6 +115,9 @@ fn intercepts(vmcb: &mut Vmcb) {
         | Misc2::RDPRU;
     if defect::HALT_PASSED {
         control.intercept_misc1 -= Misc1::HLT;
+    }
+    if defect::SMI_INTERCEPTED {
+        control.intercept_misc1 |= Misc1::SMI;
     }
     // SVM instructions raise it at CPL 3 before their intercept.
     control.intercept_exceptions = ExceptionIntercepts::GP;
