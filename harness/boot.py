@@ -57,8 +57,8 @@ class Fault(BaseModel):
 
     ``select`` is the MSR (ECX) or CPUID leaf (EAX) it applies to; ``None`` for every one. ``force`` holds, per
     register, the bits to set and the bits to clear in what the instruction returned. With ``skip`` the instruction is
-    passed over as if it were a NOP: a seeded defect of the *engine*, for cases that judge engines. ``spare`` is how
-    many executions are left alone first.
+    passed over as if it were a NOP: a seeded defect of the *engine*, for cases that judge engines, or what it lacks.
+    ``spare`` is how many executions are left alone first; with ``since`` all are, until a WRMSR of that register.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,11 +68,17 @@ class Fault(BaseModel):
     force: dict[str, tuple[int, int]] = {}
     skip: bool = False
     spare: int = 0
+    since: int | None = None
 
     def applies(self, insn: Insn, registers: dict[str, int]) -> bool:
         """Whether it is about this instruction with these registers before it."""
         chosen = registers["rax" if insn is Insn.CPUID else "rcx"] & 0xFFFF_FFFF
         return self.insn is insn and self.select in (None, chosen)
+
+    def lasts(self, faults: tuple[Fault, ...]) -> bool:
+        """Whether an engine may be configured so for the whole boot: neither this nor another like it comes later."""
+        alike = (other for other in faults if (other.insn, other.select) == (self.insn, self.select))
+        return not (self.skip or self.spare or any(other.since is not None for other in alike))
 
     def __str__(self) -> str:
         where = "" if self.select is None else f" {self.select:#x}"

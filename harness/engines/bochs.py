@@ -153,8 +153,9 @@ class Bochs:
         """Boot a hypervisor and bring back all that was seen."""
         image = Image.load(manifest.image)
         model = self.cpu(cpu)
-        presets = [preset for fault in boot.faults if (preset := self._preset(fault, model))]
-        real = tuple(fault for fault in boot.faults if self._preset(fault, model) or self._agrees(fault, model))
+        lasting = tuple(fault for fault in boot.faults if fault.lasts(boot.faults))
+        presets = [preset for fault in lasting if (preset := self._preset(fault, model))]
+        real = tuple(fault for fault in lasting if self._preset(fault, model) or self._agrees(fault, model))
         lies = boot.model_copy(update={"faults": tuple(fault for fault in boot.faults if fault not in real)})
         memory, seconds = manifest.memory_for(boot), manifest.seconds_for(boot) * (_SLOWER if boot.linux else 1)
         handoff = multiboot1(image, manifest.command_line(boot), memory, modules(boot.linux))
@@ -198,7 +199,7 @@ class Bochs:
         """What our firmware must write so that RDMSR of VM_CR returns that by itself; ``None`` when it cannot be so."""
         on, off = (int(bits) for bits in fault.force.get("rax", (0, 0)))
         of_vm_cr = fault.insn is Insn.RDMSR and fault.select == Msr.VM_CR and set(fault.force) == {"rax"}
-        if self._release < _NEWER or not model.svm or not of_vm_cr or fault.skip or fault.spare:
+        if self._release < _NEWER or not model.svm or not of_vm_cr:
             return None
         return None if on & (off | ~_VM_CR_BITS) else Preset(Msr.VM_CR, on)
 

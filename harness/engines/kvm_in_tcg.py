@@ -263,7 +263,7 @@ def arrange(faults: Sequence[Fault]) -> tuple[list[CpuidChange], dict[int, int],
     msrs: dict[int, int] = {}
     real: list[Fault] = []
     for fault in faults:
-        if fault.skip or fault.spare or fault.select is None:
+        if not fault.lasts(tuple(faults)) or fault.select is None:
             continue
         if fault.insn is Insn.CPUID and set(fault.force) <= set(_CPUID_REGISTERS):
             cpuid += [

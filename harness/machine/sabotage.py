@@ -16,6 +16,26 @@ def lie(debugger: Debugger, fault: Fault) -> None:
         debugger.write_register(name, (registers[name] & ~off) | on)
 
 
+class Turns:
+    """Which of some faults it is the turn of, as their instructions are executed one after another."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self._faults = faults
+        self._met: Counter[int] = Counter()
+        self._written: set[int] = set()
+
+    def next(self, insn: Insn, registers: dict[str, int]) -> Fault | None:
+        """The first that applies to this execution; to be asked once for each, of whatever instruction."""
+        due = []
+        for number, fault in enumerate(self._faults):
+            if fault.applies(insn, registers) and (fault.since is None or fault.since in self._written):
+                self._met[number] += 1
+                due += [fault] if self._met[number] > fault.spare else []
+        if insn is Insn.WRMSR:
+            self._written.add(registers["rcx"] & 0xFFFF_FFFF)
+        return due[0] if due else None
+
+
 class Sabotage:
     """Stops at instructions in the steps of a program, and tampers with them.
 
@@ -29,8 +49,7 @@ class Sabotage:
         self._ram = ram
         self._places = places
         self._bases = bases
-        self._faults = faults
-        self._met: Counter[Insn] = Counter()
+        self._turns = Turns(faults)
         for place in places:
             debugger.insert(Point.HARDWARE, place)
 
@@ -41,11 +60,7 @@ class Sabotage:
         at = next((base + rip for base in self._bases if base + rip in self._places), rip)
         code = self._ram.read(at, 3) if at + 3 <= self._ram.size else b""
         insn = next((insn for insn in Insn if code.startswith(insn.opcodes)), None)
-        fault = next((fault for fault in self._faults if insn and fault.applies(insn, registers)), None)
-        if fault is not None:
-            self._met[fault.insn] += 1
-            if self._met[fault.insn] <= fault.spare:
-                fault = None
+        fault = self._turns.next(insn, registers) if insn else None
         if insn is not None and fault is not None and fault.skip:
             self._debugger.write_register("rip", rip + len(insn.opcodes[0]))
         else:

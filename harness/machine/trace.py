@@ -20,7 +20,7 @@ from harness.machine.guard import Guard
 from harness.machine.image import Image
 from harness.machine.lookalikes import lookalikes
 from harness.machine.registers import Registers
-from harness.machine.sabotage import lie
+from harness.machine.sabotage import Turns, lie
 from harness.msr import Msr
 from harness.observation import Access, Event
 
@@ -70,6 +70,7 @@ class Tracer:
         self._image = image
         self._ram = ram
         self._boot = boot
+        self._turns = Turns(boot.faults)
         self._at_end = at_end
         self._look = look
         self._kind = kind
@@ -151,7 +152,7 @@ class Tracer:
             where=self._image.symbol_at(rip),
             vmcb=self._vmcb(registers) if insn is Insn.VMRUN else None,
         )
-        fault = next((fault for fault in self._boot.faults if fault.applies(insn, registers)), None)
+        fault = self._turns.next(insn, registers)
         if fault is not None and fault.skip:
             self._debugger.write_register("rip", rip + len(insn.opcodes[0]))
             event = event.model_copy(update={"tampered": True, "after": self._now()})

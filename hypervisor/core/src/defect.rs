@@ -102,6 +102,8 @@ defects! {
     SMM_LOCK_UNREAD = "defect-smm-lock-unread",
     SMM_CTL_UNDEFINED = "defect-smm-ctl-undefined",
     SMM_KEY_TRUSTED = "defect-smm-key-trusted",
+    SVM_KEY_TRUSTED = "defect-svm-key-trusted",
+    SVM_KEY_UNUSED = "defect-svm-key-unused",
 }
 
 const _: () = {

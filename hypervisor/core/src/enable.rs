@@ -16,8 +16,9 @@ use svm::regs::Efer;
 
 use crate::{defect, smm};
 
-/// Enables SVM with `save_area` as host save area, or says why not. `needed` is what the guest cannot do without.
-pub fn enable(save_area: HostPhys, needed: SvmFeatures) -> Result<SvmLeaf, Refusal> {
+/// Enables SVM with `save_area` as host save area, or says why not. `needed` is what the guest cannot do without, `key` what
+/// unlocks SVM if it is locked.
+pub fn enable(save_area: HostPhys, needed: SvmFeatures, key: Option<u64>) -> Result<SvmLeaf, Refusal> {
     let max = max_extended_leaf()?;
     vendor()?;
     svm_bit()?;
@@ -30,7 +31,10 @@ pub fn enable(save_area: HostPhys, needed: SvmFeatures) -> Result<SvmLeaf, Refus
     }
     let leaf = svm_leaf(max)?;
     enable::judge_needs(needed, leaf.features)?;
-    vm_cr(leaf.features, save_area)?;
+    match (vm_cr(leaf.features, save_area), key) {
+        (Err(Refusal::DisabledWithKey), Some(key)) if !defect::SVM_KEY_UNUSED => svm_key(key)?,
+        (verdict, _) => verdict?,
+    }
     efer_svme()?;
     if !defect::HSAVE_LATE {
         vm_hsave_pa(save_area)?;
@@ -53,6 +57,7 @@ pub fn outcome(refusal: Refusal) -> Outcome {
         Refusal::EferSvme => Outcome::EferSvme,
         Refusal::VmHsavePa => Outcome::VmHsavePa,
         Refusal::NoNestedPaging => Outcome::NoNestedPaging,
+        Refusal::Key => Outcome::Key,
     }
 }
 
@@ -144,6 +149,31 @@ fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
         // SAFETY: the page is ours; SVME is 0, so the processor does not use it.
         let _ = unsafe { try_wrmsr(msr::VM_HSAVE_PA, save_area.0) };
     }
+    verdict
+}
+
+/// Unlocks SVM and switches it on again (15.31), and believes what VM_CR reads then.
+fn svm_key(key: u64) -> Result<(), Refusal> {
+    let read = || try_rdmsr(msr::VM_CR).ok().map(VmCr::from_bits_retain);
+    // SAFETY: neither register has an effect on code that executes no SVM instruction.
+    let write = |register, value| unsafe { try_wrmsr(register, value) }.ok();
+    if defect::SVM_KEY_TRUSTED {
+        return write(msr::SVM_KEY, key)
+            .and_then(|()| write(msr::VM_CR, 0))
+            .ok_or(Refusal::Key);
+    }
+    // While VM_CR is not locked a write would set another key (SVM-15.31-002).
+    let unlocked = match read() {
+        Some(value) if value.contains(VmCr::LOCK) => write(msr::SVM_KEY, key).and_then(|()| read()),
+        value => value,
+    };
+    let verdict = enable::judge_key(unlocked).and_then(|value| {
+        let wrote = write(msr::VM_CR, value.bits());
+        enable::confirm_svmdis_clear(wrote.and_then(|()| read()))
+    });
+    step("svm-key", &verdict)
+        .hex("value", unlocked.unwrap_or_default().bits())
+        .emit();
     verdict
 }
 

@@ -80,7 +80,7 @@ fn start(boot: &Boot) -> Outcome {
 fn built_in(images: &Images, options: &Options) -> Outcome {
     // VMRUN may raise it while the task register is the guest's.
     descriptors::keep_stack(exits::GENERAL_PROTECTION);
-    let (features, asids) = match enable::enable(host_save_area(), SvmFeatures::empty()) {
+    let (features, asids) = match enable::enable(host_save_area(), SvmFeatures::empty(), options.svm_key) {
         Ok(leaf) => (leaf.features - options.without, leaf.asids),
         Err(refusal) => return enable::outcome(refusal),
     };

@@ -1,6 +1,6 @@
 //! The command line. docs/protocol.md, "Booting".
 
-use runtime::cmdline::{BadWord, decimal, pair, words};
+use runtime::cmdline::{BadWord, decimal, hexadecimal, pair, words};
 use svm::features::SvmFeatures;
 
 use svm::pending::Method;
@@ -9,7 +9,15 @@ use crate::guests::{self, Image};
 use crate::memory::SLOTS;
 
 /// The keys of the words below, with their `=`: a loader's path ends where the first of them begins.
-pub const KEYS: &[&str] = &["guest=", "count=", "npt=", "without=", "interrupts=", "slice="];
+pub const KEYS: &[&str] = &[
+    "guest=",
+    "count=",
+    "npt=",
+    "without=",
+    "interrupts=",
+    "slice=",
+    "svm-key=",
+];
 
 /// Parts of SVM that can be done without, by their names on the command line: README.md, "What of SVM is used".
 const OPTIONAL: &[(&str, SvmFeatures)] = &[
@@ -85,6 +93,8 @@ pub struct Options {
     pub interrupts: Method,
     /// How many milliseconds a built-in guest may run while another waits for its turn; 0 for as many as it likes.
     pub slice: u64,
+    /// What unlocks SVM where firmware has locked it (15.31).
+    pub svm_key: Option<u64>,
 }
 
 impl Options {
@@ -97,6 +107,7 @@ impl Options {
             without: SvmFeatures::empty(),
             interrupts: Method::Inject,
             slice: 0,
+            svm_key: None,
         };
         for word in words(line) {
             match pair(word)? {
@@ -114,6 +125,7 @@ impl Options {
                 ("interrupts", "inject") => options.interrupts = Method::Inject,
                 ("interrupts", "virtual") => options.interrupts = Method::Virtual,
                 ("slice", number) => options.slice = decimal(word, number)?,
+                ("svm-key", number) => options.svm_key = Some(hexadecimal(word, number)?),
                 _ => return Err(BadWord(word)),
             }
         }

@@ -23,6 +23,14 @@ pub fn decimal<'a>(word: &'a str, value: &str) -> Result<u64, BadWord<'a>> {
     }
 }
 
+/// A hexadecimal number of at most 16 digits, without a prefix.
+pub fn hexadecimal<'a>(word: &'a str, value: &str) -> Result<u64, BadWord<'a>> {
+    match value.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => u64::from_str_radix(value, 16).map_err(|_| BadWord(word)),
+        false => Err(BadWord(word)),
+    }
+}
+
 /// Takes off the image's path, which QEMU's multiboot loader puts before the command line.
 ///
 /// A path may hold blanks, so it is taken to reach to the last word with a slash before the first `key=`; without a
@@ -59,6 +67,14 @@ mod tests {
         assert_eq!(decimal("count=100000", "100000"), Ok(100_000));
         for bad in ["", "+1", "-1", "0x10", "1k", "99999999999999999999"] {
             assert_eq!(decimal("w", bad), Err(BadWord("w")), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hexadecimal_numbers_have_no_prefix() {
+        assert_eq!(hexadecimal("w", "fedcba9876543210"), Ok(0xfedc_ba98_7654_3210));
+        for bad in ["", "+1", "0x10", "fedcba98765432100"] {
+            assert_eq!(hexadecimal("w", bad), Err(BadWord("w")), "{bad:?}");
         }
     }
 

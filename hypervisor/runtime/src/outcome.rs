@@ -42,6 +42,7 @@ outcomes! {
     0x28 "refused.efer-svme" EferSvme,
     0x29 "refused.vm-hsave-pa" VmHsavePa,
     0x2A "refused.no-nested-paging" NoNestedPaging,
+    0x2B "refused.svm-key" Key,
     0x30 "vmrun-invalid" VmrunInvalid,
     0x31 "vmrun-gp" VmrunGp,
     0x38 "bad-command-line" BadCommandLine,

@@ -37,6 +37,8 @@ pub enum Refusal {
     VmHsavePa,
     /// The guest needs nested paging, and CPUID Fn8000_000A_EDX\[NP\] is 0 or the command line forbids its use.
     NoNestedPaging,
+    /// The key given did not unlock VM_CR, or SVMDIS could not be cleared then (SVM-15.31-006).
+    Key,
 }
 
 impl Refusal {
@@ -55,10 +57,11 @@ impl Refusal {
             Self::EferSvme => "refused.efer-svme",
             Self::VmHsavePa => "refused.vm-hsave-pa",
             Self::NoNestedPaging => "refused.no-nested-paging",
+            Self::Key => "refused.svm-key",
         }
     }
 
-    /// The outcome's code, 8 bits: 20h to 2Ah.
+    /// The outcome's code, 8 bits: 20h to 2Bh.
     #[must_use]
     pub const fn code(self) -> u8 {
         0x20 + self as u8
@@ -193,6 +196,29 @@ pub const fn judge_vm_cr(value: VmCr, features: SvmFeatures) -> Result<(), Refus
         (false, _) => Ok(()),
         (true, false) => Err(Refusal::DisabledByFirmware),
         (true, true) => Err(Refusal::DisabledWithKey),
+    }
+}
+
+/// Judges step `svm-key`: what VM_CR reads after the key was written, `None` if that or the write raised an exception. What
+/// to write to it now.
+///
+/// # Errors
+/// [`Refusal::Key`] unless LOCK is clear (SVM-15.31-003, -007).
+pub fn judge_key(read_back: Option<VmCr>) -> Result<VmCr, Refusal> {
+    match read_back {
+        Some(value) if !value.contains(VmCr::LOCK) => Ok(value - VmCr::SVMDIS),
+        _ => Err(Refusal::Key),
+    }
+}
+
+/// Judges the rest of that step: what VM_CR reads after SVMDIS was cleared, `None` if that raised an exception.
+///
+/// # Errors
+/// [`Refusal::Key`] unless it is clear.
+pub fn confirm_svmdis_clear(read_back: Option<VmCr>) -> Result<(), Refusal> {
+    match read_back {
+        Some(value) if !value.contains(VmCr::SVMDIS) => Ok(()),
+        _ => Err(Refusal::Key),
     }
 }
 

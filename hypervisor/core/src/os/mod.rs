@@ -80,7 +80,7 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     } else {
         SvmFeatures::NP
     };
-    let features = match enable::enable(host_save_area(), needed) {
+    let features = match enable::enable(host_save_area(), needed, options.svm_key) {
         Ok(leaf) => leaf.features - options.without,
         Err(refusal) => return enable::outcome(refusal),
     };

@@ -234,6 +234,17 @@ fn effects_are_believed_when_they_read_back() {
 
 /// The table under "Ending" in docs/protocol.md: this side of the test that the table asks for.
 #[test]
+fn a_key_is_believed_when_the_lock_is_off() {
+    let locked = VmCr::SVMDIS | VmCr::LOCK;
+    assert_eq!(judge_key(Some(VmCr::SVMDIS | VmCr::DPD)), Ok(VmCr::DPD));
+    assert_eq!(judge_key(Some(locked)), Err(Refusal::Key));
+    assert_eq!(judge_key(None), Err(Refusal::Key));
+    assert_eq!(confirm_svmdis_clear(Some(VmCr::DPD)), Ok(()));
+    assert_eq!(confirm_svmdis_clear(Some(VmCr::SVMDIS)), Err(Refusal::Key));
+    assert_eq!(confirm_svmdis_clear(None), Err(Refusal::Key));
+}
+
+#[test]
 fn outcomes_are_those_of_the_contract() {
     let contract = include_str!("../../../../docs/protocol.md");
     let rows: Vec<(&str, &str)> = contract
@@ -257,6 +268,7 @@ fn outcomes_are_those_of_the_contract() {
         EferSvme,
         VmHsavePa,
         NoNestedPaging,
+        Key,
     ];
     let ours = refusals.map(|refusal| (format!("{:X}", refusal.code()), refusal.outcome()));
     assert_eq!(
