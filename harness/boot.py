@@ -89,6 +89,24 @@ class Fault(BaseModel):
         )
 
 
+class Spoil(BaseModel):
+    """Bytes that the VMCB holds after a #VMEXIT, put there from outside: what the manual leaves undefined.
+
+    :param offset: in the VMCB, :param data: the bytes, in hexadecimal.
+    :param exits: only after exits of these codes, from the first to the last; after all without.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    offset: int
+    data: str
+    exits: tuple[int, int] | None = None
+
+    def applies(self, exit_code: int) -> bool:
+        """Whether it is about an exit of this code."""
+        return self.exits is None or self.exits[0] <= exit_code <= self.exits[1]
+
+
 class Boot(BaseModel):
     """One boot of a hypervisor.
 
@@ -99,6 +117,7 @@ class Boot(BaseModel):
     :param as_often_as_asked: the run says how often (``--operations``); without that there is no such boot.
     :param words: further words for the command line.
     :param faults: what the software is lied to about.
+    :param spoils: what is written into its VMCBs after each #VMEXIT that is watched.
     :param linux: the Linux that the guest is, handed over as boot modules; only with a manifest that takes them.
     :param vmruns: how many VMRUNs are watched at one place; fewer when absent (:func:`harness.machine.trace.budget`).
     :param guard_hsave: watch every access to the host save area from the moment VM_HSAVE_PA is written.
@@ -114,6 +133,7 @@ class Boot(BaseModel):
     as_often_as_asked: bool = False
     words: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
+    spoils: tuple[Spoil, ...] = ()
     linux: Linux | None = None
     vmruns: int | None = None
     guard_hsave: bool = False

@@ -43,7 +43,7 @@ class Event(_Plain):
     ``answered_by`` names the layer that answered, on an engine that has several and can tell.
     ``before`` and ``after`` hold rax, rbx, rcx, rdx, rip, rsp, eflags and efer around it; ``after`` is empty when the
     machine did not come back. ``vmcb`` is the page at rAX at a VMRUN, ``vmcb_after`` the same page at the instruction
-    after it. ``tampered`` tells that a fault was injected here.
+    after it. ``tampered`` tells that a fault was injected here, of a VMRUN also that its VMCB was spoilt after it.
     """
 
     insn: Insn

@@ -98,11 +98,13 @@ class KvmInTcg:
         return (_FOREIGN,)
 
     def lacks(self, boot: Boot) -> str:
-        """It cannot watch a page. It has one processor."""
+        """It cannot watch a page, nor change memory. It has one processor."""
         if boot.linux and boot.linux.processors > 1:
             return "has one processor only"
         if boot.guard_hsave:
             return "cannot watch every access to a page: QEMU's TCG can (--engine qemu-10.0)"
+        if boot.spoils:
+            return "cannot change memory while it is watched: QEMU's TCG can (--engine qemu-10.0)"
         return ""
 
     def dear(self, boot: Boot) -> str:

@@ -101,6 +101,12 @@ class Memory(Protocol):
     def read(self, address: int, size: int) -> bytes:
         """``size`` bytes at a physical address; raise :class:`ValueError` outside RAM."""
 
+    def write(self, address: int, data: bytes) -> None:
+        """Put bytes, none of them code, at a physical address; raise :class:`ValueError` outside RAM.
+
+        The machine must be stopped. Raises :class:`harness.errors.ProtocolError` where the engine cannot.
+        """
+
 
 class Machine(Protocol):
     """A machine that is stopped before its first instruction until :meth:`run`. Closed by ``with``.

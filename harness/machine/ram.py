@@ -31,6 +31,12 @@ class Ram:
             raise ValueError(f"{address:#x}+{size:#x} is outside RAM of {self.size:#x} bytes")
         return self._map[address : address + size]
 
+    def write(self, address: int, data: bytes) -> None:
+        """Put bytes at a physical address. An engine that translates does not notice: they must be no code."""
+        if not 0 <= address <= self.size - len(data):
+            raise ValueError(f"{address:#x}+{len(data):#x} is outside RAM of {self.size:#x} bytes")
+        self._map[address : address + len(data)] = data
+
     def u64(self, address: int) -> int:
         """The little-endian 64-bit number at a physical address."""
         return int(struct.unpack("<Q", self.read(address, 8))[0])

@@ -21,6 +21,7 @@ from harness.machine.image import Image
 from harness.machine.lookalikes import lookalikes
 from harness.machine.registers import Registers
 from harness.machine.sabotage import Turns, lie
+from harness.machine.vmcb import Vmcb
 from harness.msr import Msr
 from harness.observation import Access, Event
 
@@ -206,7 +207,9 @@ class Tracer:
         after = {name: registers[name] for name in _KEPT if name in registers}
         update: dict[str, object] = {"after": after}
         if self.last_vmcb is not None:
-            update["vmcb_after"] = self._ram.read(self.last_vmcb, _PAGE)
+            update["vmcb_after"] = page = self._ram.read(self.last_vmcb, _PAGE)
+            if self._spoil(self.last_vmcb, Vmcb(page).exitcode):
+                update["tampered"] = True
         self.events[number] = self.events[number].model_copy(update=update)
         insn = self._places.get(rip)
         if insn is not None:
@@ -217,6 +220,12 @@ class Tracer:
         if self._guard and self._count[vmrun] >= budget(Insn.VMRUN, self._boot.vmruns):
             self._unwatch(vmrun)
             self._guard.takes_over(vmrun)
+
+    def _spoil(self, vmcb: int, exit_code: int) -> bool:
+        due = [spoil for spoil in self._boot.spoils if spoil.applies(exit_code)]
+        for spoil in due:
+            self._ram.write(vmcb + spoil.offset, bytes.fromhex(spoil.data))
+        return bool(due)
 
     def _now(self) -> dict[str, int]:
         registers = self._debugger.registers()

@@ -124,6 +124,9 @@ class _Ram:
             raise ValueError(address)
         return bytes(self.bytes[address : address + size])
 
+    def write(self, address: int, data: bytes) -> None:
+        raise AssertionError("nobody writes here")
+
 
 def test_what_must_stay_as_it_is(ours: Image) -> None:
     """Code and read-only data by the image's segments; a VMCB full of zeros has its maps at address 0."""

@@ -92,6 +92,11 @@ class BochsDebugger:
 
     # Changing
 
+    def put(self, address: int, data: bytes) -> None:
+        """Change physical memory."""
+        self._stands()
+        self._done(*(f"setpmem {address + at:#x} 1 {byte:#x}" for at, byte in enumerate(data)))
+
     def write_register(self, name: str, value: int) -> None:
         """Set one register; raise :class:`ProtocolError` for one that it cannot set."""
         self._stands()

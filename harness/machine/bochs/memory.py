@@ -41,6 +41,13 @@ class BochsMemory:
         data = b"".join(self._grains.get(n, bytes(_GRAIN)) for n in range(first, behind))
         return data[address - first * _GRAIN :][:size]
 
+    def write(self, address: int, data: bytes) -> None:
+        """Put bytes at a physical address; raise :class:`ValueError` outside RAM."""
+        if not 0 <= address <= self.size - len(data):
+            raise ValueError(f"{address:#x}+{len(data):#x} is outside RAM of {self.size:#x} bytes")
+        self._debugger.put(address, data)
+        self._moves = -1
+
     def _fetch(self, missing: list[int]) -> None:
         for _, neighbours in groupby(enumerate(missing), lambda pair: pair[1] - pair[0]):
             numbers = [number for _, number in neighbours]

@@ -239,6 +239,10 @@ class L2Memory:
         whole = b"".join(self._pages[page] for page in range(first, last))
         return whole[address - first * self._PAGE :][:size]
 
+    def write(self, address: int, data: bytes) -> None:
+        """Refuse: our monitor takes memory from a job and from its debugger, which knows linear addresses only."""
+        raise ProtocolError("memory of a machine in L1 can only be read")
+
     def keep(self, address: int, data: bytes) -> None:
         """Remember what L1 sent by itself, at the end."""
         self._kept[address] = data

@@ -104,6 +104,7 @@ defects! {
     SMM_KEY_TRUSTED = "defect-smm-key-trusted",
     SVM_KEY_TRUSTED = "defect-svm-key-trusted",
     SVM_KEY_UNUSED = "defect-svm-key-unused",
+    DECODE_UNCHECKED = "defect-decode-unchecked",
 }
 
 const _: () = {

@@ -9,6 +9,7 @@ use svm::system_registers::Illegal;
 use svm::vmcb::Attributes;
 
 use super::{GENERAL_PROTECTION, Next};
+use crate::defect;
 use crate::guest::Guest;
 use crate::paging::Paging;
 
@@ -25,6 +26,7 @@ pub fn read(guest: &mut Guest) -> Next {
                 _ => registers.cr4.bits(),
             };
             let size = guest.mov_cr_size();
+            let gpr = told(guest, gpr);
             guest.write_register(gpr, read, size);
         }
         Some(Instruction::Smsw { gpr: Some(gpr), size }) => {
@@ -45,6 +47,7 @@ pub fn write(guest: &mut Guest) -> Next {
     let (cr, value) = match decoded.instruction {
         Instruction::MovToCr { cr, gpr } => {
             let size = guest.mov_cr_size();
+            let gpr = told(guest, gpr);
             (cr, guest.read_register(gpr, size))
         }
         Instruction::Clts => (0, (cr0 - Cr0::TS).bits()),
@@ -84,6 +87,17 @@ pub fn write(guest: &mut Guest) -> Next {
         }
         Err(Illegal) => guest.raise(GENERAL_PROTECTION, Some(0)),
     }
+}
+
+/// The general register that was decoded; with a seeded defect the one that EXITINFO1 tells, whether or not the processor
+/// tells any (15.8.1).
+fn told(guest: &Guest, decoded: u8) -> u8 {
+    const IS_MOV: u64 = 1 << 63;
+    let told = guest.vmcb.control.exit_info_1;
+    if defect::DECODE_UNCHECKED && told & IS_MOV != 0 {
+        return told as u8 & 0xF;
+    }
+    decoded
 }
 
 /// INVLPG: drops all of our tables, which is more than asked and never wrong.

@@ -172,6 +172,11 @@ impl<'m> Cpu<'m> {
     fn learn_access(&mut self, cr3: u64, rip: u64) -> Option<mmio::Access> {
         let code = self.code_size();
         let decode = |bytes: &[u8]| mmio::decode(bytes, code);
+        if defect::DECODE_UNCHECKED
+            && let Some(access) = decode(self.vmcb.control.instruction())
+        {
+            return Some(access);
+        }
         let learnt = self
             .is_usual_code()
             .then(|| self.accesses.learn(cr3, rip, self.machine, decode))
