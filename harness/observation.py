@@ -133,8 +133,9 @@ class Observation(_Plain):
     """Everything that one boot of a hypervisor showed.
 
     The trace leaves nothing out up to event ``trace_whole``; then places that execute again and again are watched no
-    longer (``trace_cut`` names them). ``host`` are the registers at the first VMRUN, ``final`` those at the end, which
-    may be a guest's. ``mappings`` are the guest's translations, ``host_mappings`` the host's own, neighbours put
+    longer (``trace_cut`` names them). ``host`` are the registers at the first VMRUN, ``host_again`` those at the
+    second, ``final`` those at the end, which may be a guest's; ``gdt`` is the host's GDT at the first VMRUN.
+    ``mappings`` are the guest's translations, ``host_mappings`` the host's own at the first VMRUN, neighbours put
     together; ``msrpm`` and ``iopm`` are the permission maps (15.11, 15.10) of the VMCB that was run last. Of several
     guests ``mappings``, ``tables`` and ``witness`` are those of the one whose VMRUN was watched last; ``guests`` has
     those of each. ``alone`` is the boot's Linux without the hypervisor on the same machine.
@@ -165,6 +166,8 @@ class Observation(_Plain):
     guarded_vmruns: int = 0
     final: Registers | None = None
     host: Registers | None = None
+    host_again: Registers | None = None
+    gdt: Blob | None = None
     vmcb: Blob | None = None
     constants: list[Constant] = []
     alone: Alone | None = None

@@ -92,7 +92,7 @@ def _of_boot(seen: Observation) -> Iterator[Change]:
     yield from _of_console(seen)
     yield from _of_repeated_writes(seen)
     yield from _of_trace(seen)
-    for which in ("final", "host"):
+    for which in ("final", "host", "host_again"):
         registers = getattr(seen, which)
         if registers is not None:
             for what, changed in _of_registers(registers):
@@ -236,6 +236,9 @@ def _of_vmcb(data: bytes) -> Iterator[Change]:
 
 
 def _of_registers(registers: Registers) -> Iterator[Change]:
+    for name, (base, limit, attributes) in registers.loaded.items():
+        for what, other in (("base", (base + 1, limit, attributes)), ("attributes", (base, limit, attributes ^ 1))):
+            yield f"another {what} of {name}", _with(registers, loaded={**registers.loaded, name: other})
     for name, value in registers.values.items():
         for bit in _BITS:
             yield f"{name} bit {bit}", _with(registers, values={**registers.values, name: value ^ 1 << bit})

@@ -53,12 +53,26 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
     """Run a hypervisor to its end, watching. Engine, version and CPU are for the engine to fill in."""
     final = _Final(machine)
     constants = Constants(image, machine.ram)
+    host_mappings: list[Mapping] = []
+    gdt: list[bytes] = []
 
     def at_first_vmrun() -> Registers:
         constants.first(machine.ram.read(tracer.last_vmcb, 0x1000) if tracer.last_vmcb is not None else None)
-        return machine.registers()
+        host = machine.registers()
+        host_mappings.extend(_host_mappings(machine, host))
+        gdt.extend(_gdt(machine, host, host_mappings))
+        return host
 
-    tracer = Tracer(machine.debugger, image, machine.ram, boot, final.take_at_exit, at_first_vmrun, breakpoints)
+    tracer = Tracer(
+        machine.debugger,
+        image,
+        machine.ram,
+        boot,
+        final.take_at_exit,
+        at_first_vmrun,
+        machine.registers,
+        breakpoints,
+    )
     tracer.arm()
 
     def shown() -> str | None:
@@ -98,10 +112,12 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
         guarded_vmruns=tracer.guarded_vmruns,
         final=final.registers,
         host=tracer.host,
+        host_again=tracer.host_again,
+        gdt=gdt[0] if gdt else None,
         vmcb=vmcb,
         constants=constants.last(),
         mappings=merged(reached.mappings),
-        host_mappings=_host_mappings(machine, tracer.host),
+        host_mappings=host_mappings,
         msrpm=_map(machine, vmcb, "msrpm_base", MSRPM_SIZE),
         iopm=_map(machine, vmcb, "iopm_base", IOPM_SIZE),
         tables=reached.tables,
@@ -201,9 +217,19 @@ def _guests(machine: Machine, tracer: Tracer) -> list[Guest]:
     return guests
 
 
-def _host_mappings(machine: Machine, host: Registers | None) -> list[Mapping]:
+def _host_mappings(machine: Machine, host: Registers) -> list[Mapping]:
     try:
-        return merged(own(host, machine.ram.read).mappings) if host is not None else []
+        return merged(own(host, machine.ram.read).mappings)
+    except ValueError:
+        return []
+
+
+def _gdt(machine: Machine, host: Registers, mappings: list[Mapping]) -> list[bytes]:
+    """The host's GDT, if it can be found: by a single mapping."""
+    base, limit = host.tables.get("gdt", (0, 0))
+    found = (m for m in mappings if m.guest <= base and base + limit < m.guest + m.size)
+    try:
+        return [machine.ram.read(m.host + base - m.guest, limit + 1) for m in found]
     except ValueError:
         return []
 

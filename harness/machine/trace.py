@@ -46,7 +46,8 @@ ACCESSES = 8
 class Tracer:
     """Sets the breakpoints, and turns stops into events.
 
-    ``at_end`` is called when the exit port is about to be written.
+    ``at_end`` is called when the exit port is about to be written, ``look`` at the first VMRUN, ``look_again`` at the
+    second.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Tracer:
         boot: Boot,
         at_end: Callable[[], None],
         look: Callable[[], Registers],
+        look_again: Callable[[], Registers],
         kind: Point = Point.HARDWARE,
     ) -> None:
         self.events: list[Event] = []
@@ -66,6 +68,7 @@ class Tracer:
         self.last_vmcb: int | None = None
         self.vmcbs: dict[int, None] = {}  # each once, in the order of their first VMRUNs
         self.host: Registers | None = None
+        self.host_again: Registers | None = None
         self._guard: Guard | None = None
         self._debugger = debugger
         self._image = image
@@ -74,6 +77,7 @@ class Tracer:
         self._turns = Turns(boot.faults)
         self._at_end = at_end
         self._look = look
+        self._look_again = look_again
         self._kind = kind
         self._entries: set[int] = set()
         self._count: Counter[int] = Counter()
@@ -195,6 +199,8 @@ class Tracer:
         self._vmrun_under_way[behind] = event
         if self.host is None:
             self.host = self._look()
+        elif self.host_again is None:
+            self.host_again = self._look_again()
         if self._guard:
             self._guard.lift()
         self._step(rip)

@@ -77,8 +77,13 @@ class BochsDebugger:
             if missing := {*GENERAL, "rip", "eflags", "cs", "ss", "cr0", "cr3", "cr4"} - values.keys():
                 raise ProtocolError(f"Bochs does not tell {', '.join(sorted(missing))}: {general[:80]!r}")
             values.setdefault("efer", 0)  # a processor without long mode
-            self._registers = Registers(values=values, tables=replies.tables(segments))
+            self._registers = Registers(values=values, tables=replies.tables(segments), loaded=replies.loaded(segments))
         return self._registers
+
+    def whole_state(self) -> Registers:
+        """The same with DR6 and DR7, which are seldom asked for."""
+        state = self.state()
+        return state.model_copy(update={"values": state.values | replies.debug(self._dialogue.ask("dreg")[0])})
 
     def activity(self) -> int:
         """What the processor does: :data:`ACTIVE`, :data:`HALTED`, :data:`SHUT_DOWN` or another of Bochs' states."""

@@ -252,7 +252,7 @@ class BochsMachine:
 
     def registers(self) -> Registers:
         """All registers; the machine must be stopped."""
-        return self.debugger.state()
+        return self.debugger.whole_state()
 
     def interrupt(self) -> None:
         """Stop a machine that runs."""

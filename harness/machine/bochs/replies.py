@@ -16,6 +16,8 @@ _GENERAL = re.compile(r"^(r\w+) ?: ([0-9a-f]{8})_([0-9a-f]{8})", re.M)
 _FLAGS = re.compile(r"^eflags:? 0x([0-9a-f]+)", re.M)
 _CONTROL = re.compile(r"^(CR[0234]|EFER)=(?:page fault laddr=)?0x([0-9a-f]+)", re.M)
 _SELECTOR = re.compile(r"^([c-gs]s):0x([0-9a-f]+)", re.M)
+_LOADED = re.compile(r"^([c-es]s):0x[0-9a-f]+, dh=0x([0-9a-f]+), dl=0x([0-9a-f]+)", re.M)
+_DEBUG = re.compile(r"^(DR[67])=0x([0-9a-f]+)", re.M)
 _TABLE = re.compile(r"^([gi]dt)r:base=0x([0-9a-f]+), limit=0x([0-9a-f]+)", re.M)
 _SYSTEM = re.compile(r"^(ldt|t)r:0x[0-9a-f]+, dh=0x([0-9a-f]+), dl=0x([0-9a-f]+), valid=1", re.M)
 _WORD = re.compile(r"\t0x([0-9a-f]{8})")
@@ -40,6 +42,25 @@ def control(reply: str) -> dict[str, int]:
 def selectors(reply: str) -> dict[str, int]:
     """The segment selectors in the answer to ``sreg``."""
     return {name: int(value, 16) for name, value in _SELECTOR.findall(reply)}
+
+
+def loaded(reply: str) -> dict[str, tuple[int, int, int]]:
+    """What the processor holds of CS, SS, DS and ES, in the answer to ``sreg``: as :class:`Registers` has it."""
+    found = {}
+    for name, high, low in _LOADED.findall(reply):
+        upper, lower = int(high, 16), int(low, 16)
+        limit = upper & 0xF_0000 | lower & 0xFFFF
+        found[name] = (
+            upper & 0xFF00_0000 | (upper & 0xFF) << 16 | lower >> 16,
+            limit << 12 | 0xFFF if upper & 1 << 23 else limit,
+            upper >> 8 & 0xF0FF,
+        )
+    return found
+
+
+def debug(reply: str) -> dict[str, int]:
+    """DR6 and DR7 in the answer to ``dreg``."""
+    return {name.lower(): int(value, 16) for name, value in _DEBUG.findall(reply)}
 
 
 def tables(reply: str) -> dict[str, tuple[int, int]]:

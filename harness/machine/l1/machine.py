@@ -23,6 +23,7 @@ from harness.machine.registers import Registers
 _TICK = 0.1
 _PATIENCE = 5.0
 _TABLES = ("gdt", "idt", "ldt", "tr")
+_SEGMENTS = ("cs", "ss", "ds", "es")
 
 
 class L1Machine:
@@ -165,7 +166,9 @@ class L1Machine:
         """All registers; the machine must be stopped, or over."""
         values = self.debugger.registers()
         tables = {name: (values[f"{name}_base"], values[f"{name}_limit"]) for name in _TABLES}
-        return Registers.of(values).model_copy(update={"tables": tables})
+        parts = ("base", "limit", "attributes")
+        loaded = {name: tuple(values[f"{name}_{part}"] for part in parts) for name in _SEGMENTS}
+        return Registers.of(values).model_copy(update={"tables": tables, "loaded": loaded})
 
     def interrupt(self) -> None:
         """Stop a machine that runs; harmless when it has ended."""

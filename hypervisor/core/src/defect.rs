@@ -105,6 +105,9 @@ defects! {
     SVM_KEY_TRUSTED = "defect-svm-key-trusted",
     SVM_KEY_UNUSED = "defect-svm-key-unused",
     DECODE_UNCHECKED = "defect-decode-unchecked",
+    LDT_USED = "defect-ldt-used",
+    GDT_CHANGED = "defect-gdt-changed",
+    BREAKPOINT_LOST = "defect-breakpoint-lost",
 }
 
 const _: () = {

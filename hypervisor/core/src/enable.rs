@@ -23,7 +23,7 @@ pub fn enable(save_area: HostPhys, needed: SvmFeatures, key: Option<u64>) -> Res
     vendor()?;
     svm_bit()?;
     if defect::SVME_TOO_EARLY {
-        vm_cr(features_if_disabled(), save_area)?;
+        vm_cr_or_key(features_if_disabled(), save_area, key)?;
         efer_svme()?;
         let leaf = svm_leaf(max)?;
         vm_hsave_pa(save_area)?;
@@ -31,10 +31,7 @@ pub fn enable(save_area: HostPhys, needed: SvmFeatures, key: Option<u64>) -> Res
     }
     let leaf = svm_leaf(max)?;
     enable::judge_needs(needed, leaf.features)?;
-    match (vm_cr(leaf.features, save_area), key) {
-        (Err(Refusal::DisabledWithKey), Some(key)) if !defect::SVM_KEY_UNUSED => svm_key(key)?,
-        (verdict, _) => verdict?,
-    }
+    vm_cr_or_key(leaf.features, save_area, key)?;
     efer_svme()?;
     if !defect::HSAVE_LATE {
         vm_hsave_pa(save_area)?;
@@ -150,6 +147,14 @@ fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
         let _ = unsafe { try_wrmsr(msr::VM_HSAVE_PA, save_area.0) };
     }
     verdict
+}
+
+/// The same, but with the key an answer to one of its refusals.
+fn vm_cr_or_key(features: SvmFeatures, save_area: HostPhys, key: Option<u64>) -> Result<(), Refusal> {
+    match (vm_cr(features, save_area), key) {
+        (Err(Refusal::DisabledWithKey), Some(key)) if !defect::SVM_KEY_UNUSED => svm_key(key),
+        (verdict, _) => verdict,
+    }
 }
 
 /// Unlocks SVM and switches it on again (15.31), and believes what VM_CR reads then.

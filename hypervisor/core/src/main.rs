@@ -16,7 +16,7 @@ mod guests;
 mod memory;
 mod options;
 mod os;
-mod own_tables;
+mod own_state;
 mod paging;
 mod refused;
 mod report;
@@ -99,7 +99,7 @@ fn built_in(images: &Images, options: &Options) -> Outcome {
         let paging = Paging::choose(features, options.nested_paging, &memory, pool);
         setup::build(vmcb, maps, &paging, features);
         if slot == 0 {
-            own_tables::spoil();
+            own_state::spoil();
         }
         report::before_first_entry(vmcb, paging.name(), paging.root());
         let vcpu = Vcpu {

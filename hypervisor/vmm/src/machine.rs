@@ -114,6 +114,7 @@ impl Machine {
         Ok(Registers {
             regs: self.vcpu.get_regs().map_err(named("KVM_GET_REGS"))?,
             sregs: self.vcpu.get_sregs().map_err(named("KVM_GET_SREGS"))?,
+            debug: self.vcpu.get_debug_regs().map_err(named("KVM_GET_DEBUGREGS"))?,
         })
     }
 
@@ -350,7 +351,7 @@ impl Machine {
     }
 
     pub(crate) fn linear_rip(&self) -> io::Result<u64> {
-        let Registers { regs, sregs } = self.registers()?;
+        let Registers { regs, sregs, .. } = self.registers()?;
         let base = if sregs.cs.l != 0 { 0 } else { sregs.cs.base };
         Ok(base.wrapping_add(regs.rip))
     }

@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 
-use kvm_bindings::{kvm_regs, kvm_sregs};
+use kvm_bindings::{kvm_debugregs, kvm_regs, kvm_segment, kvm_sregs};
 
 pub struct Registers {
     pub regs: kvm_regs,
     pub sregs: kvm_sregs,
+    pub debug: kvm_debugregs,
 }
 
 /// Name and width in bits, in the order of their numbers.
-const LAYOUT: [(&str, u32); 40] = [
+const LAYOUT: [(&str, u32); 54] = [
     ("rax", 64),
     ("rbx", 64),
     ("rcx", 64),
@@ -51,6 +52,20 @@ const LAYOUT: [(&str, u32); 40] = [
     ("ldt_limit", 32),
     ("tr_base", 64),
     ("tr_limit", 32),
+    ("cs_base", 64),
+    ("cs_limit", 32),
+    ("cs_attributes", 32),
+    ("ss_base", 64),
+    ("ss_limit", 32),
+    ("ss_attributes", 32),
+    ("ds_base", 64),
+    ("ds_limit", 32),
+    ("ds_attributes", 32),
+    ("es_base", 64),
+    ("es_limit", 32),
+    ("es_attributes", 32),
+    ("dr6", 64),
+    ("dr7", 64),
 ];
 
 /// Those that are in [`kvm_sregs`].
@@ -89,7 +104,7 @@ impl Registers {
             Some(Place::Long(place)) => *place = value,
             Some(Place::Word(place)) => *place = value as u32,
             Some(Place::Half(place)) => *place = value as u16,
-            None => return false,
+            Some(Place::Told(_)) | None => return false,
         }
         true
     }
@@ -99,6 +114,7 @@ impl Registers {
             Place::Long(place) => *place,
             Place::Word(place) => (*place).into(),
             Place::Half(place) => (*place).into(),
+            Place::Told(value) => value,
         })
     }
 
@@ -145,6 +161,20 @@ impl Registers {
             "ldt_limit" => Place::Word(&mut sregs.ldt.limit),
             "tr_base" => Place::Long(&mut sregs.tr.base),
             "tr_limit" => Place::Word(&mut sregs.tr.limit),
+            "cs_base" => Place::Long(&mut sregs.cs.base),
+            "cs_limit" => Place::Word(&mut sregs.cs.limit),
+            "cs_attributes" => Place::Told(attributes(&sregs.cs)),
+            "ss_base" => Place::Long(&mut sregs.ss.base),
+            "ss_limit" => Place::Word(&mut sregs.ss.limit),
+            "ss_attributes" => Place::Told(attributes(&sregs.ss)),
+            "ds_base" => Place::Long(&mut sregs.ds.base),
+            "ds_limit" => Place::Word(&mut sregs.ds.limit),
+            "ds_attributes" => Place::Told(attributes(&sregs.ds)),
+            "es_base" => Place::Long(&mut sregs.es.base),
+            "es_limit" => Place::Word(&mut sregs.es.limit),
+            "es_attributes" => Place::Told(attributes(&sregs.es)),
+            "dr6" => Place::Told(self.debug.dr6),
+            "dr7" => Place::Told(self.debug.dr7),
             _ => return None,
         })
     }
@@ -155,6 +185,28 @@ enum Place<'a> {
     Long(&'a mut u64),
     Word(&'a mut u32),
     Half(&'a mut u16),
+    /// It can be read only.
+    Told(u64),
+}
+
+/// Bits 55:40 of the descriptor, those of the limit 0. A segment that is null has none.
+fn attributes(segment: &kvm_segment) -> u64 {
+    if segment.unusable != 0 {
+        return 0;
+    }
+    [
+        (segment.type_, 0),
+        (segment.s, 4),
+        (segment.dpl, 5),
+        (segment.present, 7),
+        (segment.avl, 12),
+        (segment.l, 13),
+        (segment.db, 14),
+        (segment.g, 15),
+    ]
+    .into_iter()
+    .map(|(value, bit)| u64::from(value) << bit)
+    .sum()
 }
 
 #[cfg(test)]
@@ -166,17 +218,33 @@ mod tests {
         let mut registers = Registers {
             regs: kvm_regs::default(),
             sregs: kvm_sregs::default(),
+            debug: kvm_debugregs::default(),
         };
+        let told = |name: &str| name.ends_with("_attributes") || name.starts_with("dr");
         for (number, (name, _)) in LAYOUT.iter().enumerate() {
-            assert!(registers.set(number, 0x1000 + number as u64), "{name}");
+            assert_eq!(registers.set(number, 0x1000 + number as u64), !told(name), "{name}");
         }
-        for (number, (name, bits)) in LAYOUT.iter().enumerate() {
+        for (number, (name, bits)) in LAYOUT.iter().enumerate().filter(|(_, (name, _))| !told(name)) {
             let bytes = registers.get(number).expect("there is one");
             assert_eq!(bytes.len(), *bits as usize / 8, "{name}");
             assert_eq!(bytes[..2], (0x1000 + number as u16).to_le_bytes(), "{name}");
         }
         assert!(!registers.set(Registers::count(), 0));
         assert_eq!(registers.get(Registers::count()), None);
+    }
+
+    #[test]
+    fn attributes_stand_as_in_a_descriptor() {
+        let code = kvm_segment {
+            type_: 0xB,
+            s: 1,
+            present: 1,
+            l: 1,
+            g: 1,
+            ..Default::default()
+        };
+        assert_eq!(attributes(&code), 0xA09B);
+        assert_eq!(attributes(&kvm_segment { unusable: 1, ..code }), 0);
     }
 
     #[test]
