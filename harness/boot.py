@@ -118,6 +118,7 @@ class Boot(BaseModel):
     :param words: further words for the command line.
     :param faults: what the software is lied to about.
     :param spoils: what is written into its VMCBs after each #VMEXIT that is watched.
+    :param memory: MiB that the machine has; the manifest says when absent.
     :param linux: the Linux that the guest is, handed over as boot modules; only with a manifest that takes them.
     :param vmruns: how many VMRUNs are watched at one place; fewer when absent (:func:`harness.machine.trace.budget`).
     :param guard_hsave: watch every access to the host save area from the moment VM_HSAVE_PA is written.
@@ -134,6 +135,7 @@ class Boot(BaseModel):
     words: tuple[str, ...] = ()
     faults: tuple[Fault, ...] = ()
     spoils: tuple[Spoil, ...] = ()
+    memory: int | None = None
     linux: Linux | None = None
     vmruns: int | None = None
     guard_hsave: bool = False

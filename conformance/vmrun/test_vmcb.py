@@ -1,11 +1,12 @@
 """What a hypervisor must put into a VMCB, and in which state it must execute VMRUN: judged at each VMRUN watched."""
 
-from harness.boot import Insn
+from harness.boot import Boot, Insn
 from harness.cases import NotRun, boots, requirement
 from harness.machine.vmcb import MISC2_VMRUN, Vmcb
 from harness.msr import CPUID_SVM
 from harness.observation import Event, Observation
 
+CROWDED = Boot(name="8 guests in 24 MiB", guest=",".join(["hello"] * 8), memory=24)
 CR0_NW, CR0_CD = 1 << 29, 1 << 30
 NO_EXCEPTIONS = 1 << 2 | 1 << 9
 """Vectors whose intercept has no defined effect: NMI has one of its own, 9 is of no processor that has SVM."""
@@ -66,3 +67,14 @@ def test_hypervisor_clears_gif(seen: Observation) -> None:
         if event.insn is Insn.VMRUN:
             assert not gif, f"VMRUN with GIF=1 at {event.where}"
         gif = event.insn is Insn.STGI or (gif and event.insn not in (Insn.CLGI, Insn.VMRUN))
+
+
+@requirement("SVM-15.5.1-046")
+@boots(CROWDED, outcomes=("not-enough-memory",))
+def test_no_vmcb_lies_beyond_memory(seen: Observation) -> None:
+    """With more guests than there is memory for no VMRUN is given an address beyond it: the outcome says why."""
+    beyond = [
+        f"{e.before['rax']:#x} at {e.where}" for e in seen.executed(Insn.VMRUN) if e.before["rax"] >= seen.ram_size
+    ]
+    assert not beyond, f"of {seen.ram_size:#x} bytes: {', '.join(beyond)}"
+    assert seen.outcome == "not-enough-memory", f"the machine {seen.ended}, outcome {seen.outcome}"

@@ -70,6 +70,8 @@ class Xen:
             return "hands no boot modules over: QEMU and KVM inside TCG do"
         if (boot.guest or "").startswith("pc."):
             return "its domain is none with a PC's devices, which the guest is to be given"
+        if boot.memory:
+            return f"gives every domain at least {_MEMORY} MiB"
         return ""
 
     def dear(self, boot: Boot) -> str:

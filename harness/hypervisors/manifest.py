@@ -117,6 +117,8 @@ class Manifest(BaseModel):
 
     def memory_for(self, boot: Boot) -> int:
         """How much the machine needs, in MiB."""
+        if boot.memory is not None:
+            return boot.memory
         return max(self.memory, boot.linux.memory) if boot.linux else self.memory
 
     def seconds_for(self, boot: Boot) -> float:

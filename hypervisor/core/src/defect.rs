@@ -108,6 +108,7 @@ defects! {
     LDT_USED = "defect-ldt-used",
     GDT_CHANGED = "defect-gdt-changed",
     BREAKPOINT_LOST = "defect-breakpoint-lost",
+    MEMORY_ASSUMED = "defect-memory-assumed",
 }
 
 const _: () = {

@@ -69,7 +69,7 @@ fn start(boot: &Boot) -> Outcome {
     };
 
     match &options.guest {
-        Choice::BuiltIn(images) => built_in(images, &options),
+        Choice::BuiltIn(images) => built_in(boot, images, &options),
         Choice::WholeMachine(image) => os::start_small(boot, &options, image),
         Choice::Linux => os::start_kernel(boot, &options),
     }
@@ -77,7 +77,12 @@ fn start(boot: &Boot) -> Outcome {
 
 /// Runs guests that are part of the hypervisor. Not inlined: an operating system's way shall not pay for its stack.
 #[inline(never)]
-fn built_in(images: &Images, options: &Options) -> Outcome {
+fn built_in(boot: &Boot, images: &Images, options: &Options) -> Outcome {
+    let count = images.all().len();
+    if !memory::has_slots(&boot.handover, count) && !defect::MEMORY_ASSUMED {
+        log!("{count} guests need more memory than this machine has");
+        return Outcome::NotEnoughMemory;
+    }
     // VMRUN may raise it while the task register is the guest's.
     descriptors::keep_stack(exits::GENERAL_PROTECTION);
     let (features, asids) = match enable::enable(host_save_area(), SvmFeatures::empty(), options.svm_key) {

@@ -5,7 +5,9 @@
 
 use core::cell::UnsafeCell;
 
-use pc::memory::Span;
+use pc::memory::{Area, Span, is_usable};
+use runtime::handover::{self, Handover, MAX_AREAS};
+use runtime::log;
 use svm::addr::{GuestPhys, HostPhys, PAGE_SIZE};
 use svm::iopm::Iopm;
 use svm::msrpm::Msrpm;
@@ -28,6 +30,30 @@ const SLOT_VMCB: u64 = 0x30_0000;
 fn in_slot(slot: usize, part: u64) -> HostPhys {
     assert!(slot < SLOTS, "there are {SLOTS} slots");
     HostPhys(FIRST_SLOT + slot as u64 * SLOT_SIZE + part)
+}
+
+/// A part of the memory map that the loader handed over.
+pub fn area_of(told: &handover::Area) -> Area {
+    Area {
+        span: Span {
+            start: told.start,
+            end: told.end,
+        },
+        kind: told.kind,
+    }
+}
+
+/// Whether so many slots are RAM. A loader that tells of no memory is believed to have loaded us into enough.
+pub fn has_slots(handover: &Handover, count: usize) -> bool {
+    let Some(told) = handover.areas() else {
+        log!("the loader gave no memory map, or too long a one: nobody knows whether there is memory for the guests");
+        return true;
+    };
+    let mut areas = [Area::default(); MAX_AREAS];
+    for (area, told) in areas.iter_mut().zip(told) {
+        *area = area_of(told);
+    }
+    is_usable(&areas, Span::sized(FIRST_SLOT, count as u64 * SLOT_SIZE))
 }
 
 /// The VMCB of a guest in another slot than the first, all 0.

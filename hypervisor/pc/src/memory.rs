@@ -120,6 +120,20 @@ pub fn remains(span: Span, taken: &[Span]) -> impl Iterator<Item = Span> {
     })
 }
 
+/// Whether all of a span is usable memory.
+#[must_use]
+pub fn is_usable(machine: &[Area], span: Span) -> bool {
+    let mut at = span.start;
+    while at < span.end {
+        let usable = |area: &&Area| area.kind == USABLE && area.span.contains(at);
+        let Some(area) = machine.iter().find(usable) else {
+            return false;
+        };
+        at = area.span.end;
+    }
+    true
+}
+
 /// Where something is to be placed.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
@@ -189,6 +203,18 @@ mod tests {
             kind: RESERVED,
         },
     ];
+
+    #[test]
+    fn usable_memory_may_be_told_in_pieces() {
+        let area = |start, end, kind| Area {
+            span: Span { start, end },
+            kind,
+        };
+        let machine = [area(20, 30, USABLE), area(0, 20, USABLE), area(30, 40, RESERVED)];
+        assert!(is_usable(&machine, Span { start: 5, end: 30 }));
+        assert!(!is_usable(&machine, Span { start: 5, end: 31 }));
+        assert!(!is_usable(&[], Span { start: 5, end: 6 }));
+    }
 
     #[test]
     fn what_is_hidden_becomes_reserved() {

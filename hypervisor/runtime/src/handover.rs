@@ -7,7 +7,7 @@ use crate::record::Line;
 /// The longest command line of a module that is kept.
 pub const MAX_MODULE_CMDLINE: usize = 2048;
 /// More areas than any firmware tells.
-const MAX_AREAS: usize = 64;
+pub const MAX_AREAS: usize = 64;
 /// As many modules as anybody here asks for.
 const MAX_MODULES: usize = 4;
 

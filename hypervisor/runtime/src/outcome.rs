@@ -47,6 +47,7 @@ outcomes! {
     0x31 "vmrun-gp" VmrunGp,
     0x38 "bad-command-line" BadCommandLine,
     0x39 "bad-modules" BadModules,
+    0x3A "not-enough-memory" NotEnoughMemory,
     0x40 "exception" Exception,
     0x41 "panic" Panic,
     0x50 "program-finished" ProgramFinished,

@@ -6,7 +6,7 @@ use svm::addr::{HostPhys, PAGE_SIZE, page_ceil, page_floor};
 
 use super::processors;
 use crate::defect;
-use crate::memory::image;
+use crate::memory::{area_of, image};
 
 /// What the boot code maps: physical addresses up to here are linear addresses.
 pub const MAPPED: u64 = 4 << 30;
@@ -58,13 +58,7 @@ impl Layout {
         };
         let areas = layout.areas.get_mut(..told.len()).ok_or("the memory map is too long")?;
         for (area, told) in areas.iter_mut().zip(told) {
-            *area = Area {
-                span: Span {
-                    start: told.start,
-                    end: told.end,
-                },
-                kind: told.kind,
-            };
+            *area = area_of(told);
         }
         layout.take(image());
         modules.for_each(|module| layout.take(module));
