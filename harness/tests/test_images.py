@@ -7,6 +7,7 @@ or the precompiled core's. Should one ever be unavoidable, name it in ``HARMLESS
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from harness import build
+from harness import build, paths
 
 KIB = 1024
 LARGEST = 512 * KIB
@@ -46,6 +47,14 @@ def test_nothing_is_kept_below_the_stack_pointer(name: str) -> None:
         f"{function}: {what}" for function, what in below_rsp(disassembly(IMAGES[name]())) if function not in HARMLESS
     ]
     assert not found, f"{len(found)} accesses below RSP: {found[:10]}"
+
+
+def test_no_image_is_linked_without_the_flag(tmp_path: Path) -> None:
+    """RUSTFLAGS takes the place of `.cargo/config.toml`: the build stops and says so."""
+    env = {**os.environ, "RUSTFLAGS": "-Cdebuginfo=0", "CARGO_TARGET_DIR": str(tmp_path)}
+    command = ["cargo", "check", "--locked", "--package", "svmconf-probe"]
+    done = subprocess.run(command, cwd=paths.HYPERVISOR, env=env, capture_output=True, text=True)
+    assert done.returncode and "an image needs -Cno-redzone=yes" in done.stderr, done.stderr
 
 
 def test_accesses_below_the_stack_pointer_are_found() -> None:
