@@ -23,7 +23,7 @@ from harness.observation import Access, Event, Observation, Tried
 Change = tuple[str, Any]
 _BITS = (0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 14, 16, 19, 31, 32, 47, 51, 63)
 _FAULTS = (None, 6, 13)
-_MSRS = (Msr.EFER, Msr.VM_CR, Msr.VM_HSAVE_PA)
+_MSRS = (Msr.EFER, Msr.VM_CR, Msr.VM_HSAVE_PA, Msr.SMM_CTL, Msr.SMM_KEY)
 
 
 def changes(of: Observation | Seen) -> Iterator[tuple[str, Observation | Seen]]:
