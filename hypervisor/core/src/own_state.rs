@@ -24,7 +24,8 @@ pub fn spoil() {
         change_gdt();
     }
     if defect::BREAKPOINT_LOST {
-        break_at_zero();
+        // SAFETY: the breakpoint is at the first byte of memory, where nothing is executed.
+        unsafe { set_dr7(BREAKPOINT_0) };
     }
 }
 
@@ -100,13 +101,23 @@ fn change_gdt() {
     }
 }
 
-/// Sets a breakpoint for itself, on the first byte of memory, and does not think of it again.
-fn break_at_zero() {
-    const ON: u64 = 0x401;
-    // SAFETY: nothing is executed there.
-    unsafe {
-        core::arch::asm!("mov dr0, {0}", "mov dr7, {1}", in(reg) 0_u64, in(reg) ON, options(nostack, preserves_flags));
+/// DR7 with breakpoint 0 enabled, and with none.
+const BREAKPOINT_0: u64 = 0x401;
+const NONE: u64 = 0x400;
+
+/// What #VMEXIT leaves of a breakpoint of the host's, and it with this defect: nothing. QEMU brings DR7 back.
+pub fn after_exit() {
+    if defect::BREAKPOINT_LOST {
+        // SAFETY: that enables nothing.
+        unsafe { set_dr7(NONE) };
     }
+}
+
+/// # Safety
+/// What becomes a breakpoint must never be executed: nobody handles #DB.
+unsafe fn set_dr7(value: u64) {
+    // SAFETY: the caller answers for it; DR0 is the guest's or 0.
+    unsafe { core::arch::asm!("mov dr7, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
 }
 
 /// Maps the 2 MiB from `linear`, below 1 GiB, to those from `physical`.

@@ -8,7 +8,7 @@ use crate::exits::{
 };
 use crate::guest::{Guest, State};
 use crate::turns::Turns;
-use crate::{defect, enable, memory, refused, report};
+use crate::{defect, enable, memory, own_state, refused, report};
 
 /// Runs the guests, each to its end.
 pub fn run(turns: &mut Turns) -> Outcome {
@@ -18,6 +18,7 @@ pub fn run(turns: &mut Turns) -> Outcome {
             return refused::by_fault(guest, fault);
         }
         exits += 1;
+        own_state::after_exit();
         memory::disturb_host_save_area(exits);
         if defect::HSAVE_LATE && exits == 1 && enable::vm_hsave_pa(memory::host_save_area()).is_err() {
             return Outcome::VmHsavePa;
