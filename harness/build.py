@@ -22,12 +22,16 @@ _STATIC = {"svmconf-vmm"}
 
 
 class Defect(BaseModel):
-    """A seeded defect: a Cargo feature, and the cases that it must turn red, no others."""
+    """A seeded defect: a Cargo feature, and the cases that it must turn red, no others.
+
+    ``engine`` is the one on which it shows, where the default one lacks what it misuses.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     summary: str
+    engine: str = ""
     turns_red: tuple[str, ...]
 
 

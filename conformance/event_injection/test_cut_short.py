@@ -10,8 +10,9 @@ from harness.observation import Observation
 
 CUT = Boot(guest="cut", words=("npt=off",), vmruns=200)
 
-UD, GP, NO_SELECTOR = 6, 13, 0x1230
-TYPE, SOFTWARE = 7 << 8, 4 << 8
+DB, UD, GP, NO_SELECTOR = 1, 6, 13, 0x1230
+TYPE, EXCEPTION, SOFTWARE = 7 << 8, 3 << 8, 4 << 8
+VECTOR = 0xFF
 
 
 def cut_short(seen: Observation, kind: int | None = None) -> None:
@@ -49,3 +50,17 @@ def test_cut_short_software_interrupts_arrive_once(seen: Observation) -> None:
     cut_short(seen, SOFTWARE)
     count, elsewhere = (it.value for it in witness(seen, "INT", "WHEREINT"))
     assert (count, elsewhere) == (1, 0)
+
+
+@requirement("SVM-15.20-020")
+@boots(CUT, guest_runs=True)
+def test_icebp_is_executed_again(seen: Observation) -> None:
+    """The #DB of an ICEBP that was cut short is not injected: ICEBP is executed again, and its handler runs once."""
+    icebp = Event.V | EXCEPTION | DB
+    cut = [it for it in resumed(seen) if it.left.exitintinfo & (Event.V | TYPE | VECTOR) == icebp]
+    if not cut:
+        raise NotRun("no exit met the delivery of #DB, which only ICEBP raises here")
+    for it in cut:
+        assert not it.then.eventinj & Event.V, f"EVENTINJ is {it.then.eventinj:#x} at {it.event.where}"
+    (tried,) = witness(seen, "ICEBP")
+    assert (tried.vector, tried.value) == (None, 1)

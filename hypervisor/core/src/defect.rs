@@ -93,6 +93,12 @@ defects! {
     CR2_LOST = "defect-cr2-lost",
     ASID_UNFLUSHED = "defect-asid-unflushed",
     ASID_BEYOND = "defect-asid-beyond",
+    ICEBP_INJECTED = "defect-icebp-injected",
+    DOUBLE_FAULT_RESUMED = "defect-double-fault-resumed",
+    TASK_SWITCH_SKIPPED = "defect-task-switch-skipped",
+    GIVEN_UNFLUSHED = "defect-given-unflushed",
+    GIVEN_HOST_FLUSHED = "defect-given-host-flushed",
+    GIVEN_INVLPGA = "defect-given-invlpga",
     BREAKPOINTS_SHARED = "defect-breakpoints-shared",
     // In asm/world.asm, where VMLOAD is.
     HOST_STATE_LEFT = "defect-host-state-left",

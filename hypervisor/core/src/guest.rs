@@ -17,7 +17,7 @@ use svm::vmcb::{EventInjection, EventKind, TlbControl};
 use crate::clean::Clean;
 use crate::defect;
 use crate::exits::io::Serial;
-use crate::exits::{Next, cpuid};
+use crate::exits::{DEBUG, Next, cpuid};
 use crate::guests::Image;
 use crate::memory::GuestMemory;
 use crate::paging::{self, Paging};
@@ -157,6 +157,36 @@ impl Guest {
         }
     }
 
+    /// Takes a page of its memory away; true if it had one there. It gets another when it touches the place.
+    pub fn give_back(&mut self, page: GuestPhys) -> bool {
+        if self.memory.give_back(page).is_none() {
+            return false;
+        }
+        match &mut self.paging {
+            Paging::Nested(nested) => nested.unmap(page),
+            // Where it is mapped by which linear addresses nobody knows.
+            Paging::Shadow(shadow) => shadow.registers_changed(self.vcpu.vmcb),
+        }
+        self.flush();
+        self.misuse_flush(page);
+        true
+    }
+
+    /// Seeded defects: what is no flush of a guest's translations, in place of one.
+    fn misuse_flush(&mut self, page: GuestPhys) {
+        if defect::GIVEN_UNFLUSHED || defect::GIVEN_HOST_FLUSHED || defect::GIVEN_INVLPGA {
+            self.vmcb.control.tlb_control = TlbControl::NONE;
+        }
+        if defect::GIVEN_HOST_FLUSHED {
+            x86_64::instructions::tlb::flush_all();
+        }
+        if defect::GIVEN_INVLPGA {
+            let asid = self.vmcb.control.guest_asid.0;
+            // SAFETY: SVM is enabled; to know less of a guest's translations harms nobody.
+            unsafe { core::arch::asm!("invlpga rax, ecx", in("rax") page.0, in("ecx") asid, options(nostack)) };
+        }
+    }
+
     /// Drops what the TLB knows of it.
     pub fn flush(&mut self) {
         self.vmcb.control.tlb_control = flush_control(self.features);
@@ -164,7 +194,6 @@ impl Guest {
 
     /// Delivers again what an exit cut short. An interrupt that gives way to what a handler injects waits for its turn.
     pub fn resume_delivery(&mut self) {
-        const ICEBP: u8 = 0xF1;
         let interrupted = self.vmcb.control.exit_int_info;
         if !interrupted.is_valid() || defect::EVENT_LOST {
             return;
@@ -184,9 +213,28 @@ impl Guest {
             }
             return;
         }
-        let mut byte = [0];
-        let at_icebp = interrupted.kind() == EventKind::Exception && self.fetch(&mut byte) == 1 && byte == [ICEBP];
+        let at_icebp = !defect::ICEBP_INJECTED && self.goes_back_to_icebp(interrupted);
         self.vcpu.deliver_again(at_icebp);
+    }
+
+    /// Whether an event is the #DB of ICEBP: DR6 has no cause for another. RIP is then at ICEBP, or, where the processor
+    /// takes it for a trap (QEMU's does), is put back there.
+    fn goes_back_to_icebp(&mut self, event: EventInjection) -> bool {
+        const ICEBP: u8 = 0xF1;
+        const CAUSES: u64 = 0xE00F; // BT, BS, BD, B3 to B0 (APM vol. 2, 13.1.1.3)
+        if event.kind() != EventKind::Exception || event.vector() != DEBUG || self.vmcb.save.dr6 & CAUSES != 0 {
+            return false;
+        }
+        let saved = self.vmcb.save.rip;
+        [saved, saved.wrapping_sub(1)].into_iter().any(|rip| {
+            let mut byte = [0];
+            self.vmcb.save.rip = rip;
+            let found = self.fetch(&mut byte) == 1 && byte == [ICEBP];
+            if !found {
+                self.vmcb.save.rip = saved;
+            }
+            found
+        })
     }
 
     /// How many bytes MOV moves to or from a control register: the mode decides, no prefix.

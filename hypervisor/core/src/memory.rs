@@ -170,7 +170,11 @@ pub fn disturb_host_save_area(exits: u64) {
 /// A guest's memory: 2 MiB from guest-physical 0.
 ///
 /// A value of this type is the right to touch it; there is one a slot, and it is used only while the guest does not run.
-pub struct GuestMemory(HostPhys);
+pub struct GuestMemory {
+    base: HostPhys,
+    /// The pages that it gave back, a bit each.
+    given: [u64; (GuestMemory::SIZE / PAGE_SIZE / 64) as usize],
+}
 
 impl GuestMemory {
     /// Bytes that the guest has.
@@ -184,21 +188,58 @@ impl GuestMemory {
         let base = in_slot(slot, MEMORY);
         // SAFETY: the block lies above the image, in RAM, and nobody else uses it.
         unsafe { (base.0 as *mut u8).write_bytes(0, Self::SIZE as usize) };
-        Self(base)
+        Self {
+            base,
+            given: Default::default(),
+        }
     }
 
-    /// The host's page behind a page of the guest's; `None` where the guest has no memory.
+    /// The guest gives a page back: nobody finds it there until it is taken again. `None` if the guest has no such page.
+    pub fn give_back(&mut self, page: GuestPhys) -> Option<()> {
+        self.host_page(page)?;
+        let (word, bit) = Self::place(page);
+        self.given[word] |= bit;
+        Some(())
+    }
+
+    /// The guest touches a page that it gave back: it has one there again, of zeroes. `None` if it has not given it back.
+    pub fn take_again(&mut self, page: GuestPhys) -> Option<HostPhys> {
+        if page.0 >= Self::SIZE || !self.is_given(page) {
+            return None;
+        }
+        let (word, bit) = Self::place(page);
+        self.given[word] &= !bit;
+        let host = self.host_page(page)?;
+        // SAFETY: the page is the guest's, which does not run.
+        unsafe { (host.0 as *mut u8).write_bytes(0, PAGE_SIZE as usize) };
+        Some(host)
+    }
+
+    fn is_given(&self, page: GuestPhys) -> bool {
+        let (word, bit) = Self::place(page);
+        self.given[word] & bit != 0
+    }
+
+    /// Where a page's bit is: for pages that the guest has, given back or not.
+    const fn place(page: GuestPhys) -> (usize, u64) {
+        let number = page.0 / PAGE_SIZE;
+        ((number / 64) as usize, 1 << (number % 64))
+    }
+
+    /// The host's page behind a page of the guest's; `None` where the guest has no memory, or gave it back.
     pub fn host_page(&self, page: GuestPhys) -> Option<HostPhys> {
         const MAPPED_BY_DEFECT: GuestPhys = GuestPhys(0x1F_F000);
         if defect::HSAVE_MAPPED && page.page() == MAPPED_BY_DEFECT {
             return Some(host_save_area());
         }
-        (page.0 < Self::SIZE).then(|| HostPhys(self.0.0 + page.page().0))
+        (page.0 < Self::SIZE && !self.is_given(page)).then(|| HostPhys(self.base.0 + page.page().0))
     }
 
     fn pointer(&self, address: GuestPhys, length: usize) -> Option<*mut u8> {
         let end = address.checked_add(length as u64)?;
-        (end.0 <= Self::SIZE).then(|| (self.0.0 + address.0) as *mut u8)
+        let mut pages = (address.page().0..end.0).step_by(PAGE_SIZE as usize);
+        let there = end.0 <= Self::SIZE && !pages.any(|page| self.is_given(GuestPhys(page)));
+        there.then(|| (self.base.0 + address.0) as *mut u8)
     }
 
     /// Copies out of the guest's memory; `None` if not all of it exists.

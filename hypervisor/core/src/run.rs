@@ -4,11 +4,12 @@ use runtime::Outcome;
 use svm::exit::ExitCode;
 
 use crate::exits::{
-    End, INVALID_OPCODE, Next, control_register, cpuid, exception, hypercall, io, msr, svm_instruction,
+    INVALID_OPCODE, Next, control_register, cpuid, exception, hypercall, io, memory, msr, svm_instruction,
 };
 use crate::guest::{Guest, State};
+use crate::memory::{disturb_host_save_area, host_save_area};
 use crate::turns::Turns;
-use crate::{defect, enable, memory, own_state, refused, report};
+use crate::{defect, enable, own_state, refused, report};
 
 /// Runs the guests, each to its end.
 pub fn run(turns: &mut Turns) -> Outcome {
@@ -19,8 +20,8 @@ pub fn run(turns: &mut Turns) -> Outcome {
         }
         exits += 1;
         own_state::after_exit();
-        memory::disturb_host_save_area(exits);
-        if defect::HSAVE_LATE && exits == 1 && enable::vm_hsave_pa(memory::host_save_area()).is_err() {
+        disturb_host_save_area(exits);
+        if defect::HSAVE_LATE && exits == 1 && enable::vm_hsave_pa(host_save_area()).is_err() {
             return Outcome::VmHsavePa;
         }
         if guest.vmcb.control.exit_code.is_invalid() {
@@ -46,8 +47,9 @@ fn dispatch(guest: &mut Guest) -> Next {
         ExitCode::IOIO => io::handle(guest),
         ExitCode::HLT => halt(guest),
         ExitCode::SHUTDOWN => Next::SHUTDOWN,
-        ExitCode::NPF => Next::End(End::MemoryViolation),
+        ExitCode::NPF => memory::nested_page_fault(guest),
         ExitCode::EXCP_GP => exception::general_protection(guest),
+        ExitCode::EXCP_DF => exception::double_fault(guest),
         ExitCode::EXCP_PF => exception::page_fault(guest),
         ExitCode::VMRUN
         | ExitCode::VMLOAD
@@ -78,6 +80,11 @@ fn dispatch(guest: &mut Guest) -> Next {
         ExitCode::IRET => {
             guest.pending.nmi_ends(guest.vcpu.vmcb);
             Next::Resume
+        }
+        ExitCode::TASK_SWITCH if defect::TASK_SWITCH_SKIPPED => {
+            const FAR_CALL: u64 = 7; // and far JMP, in 32-bit code
+            let behind = guest.vmcb.save.rip + FAR_CALL;
+            guest.retire_to(behind)
         }
         _ => Next::Unhandled,
     }

@@ -128,7 +128,6 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
         | Misc1::INVLPGA
         | Misc1::IOIO_PROT
         | Misc1::MSR_PROT
-        | Misc1::TASK_SWITCH
         | Misc1::SHUTDOWN;
     control.intercept_misc2 = Misc2::VMRUN
         | Misc2::VMMCALL
@@ -148,7 +147,7 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
     if defect::SMI_INTERCEPTED || defect::SMM_AREA_WRITABLE {
         control.intercept_misc1 |= Misc1::SMI;
     }
-    control.intercept_exceptions = ExceptionIntercepts::GP | ExceptionIntercepts::MC;
+    control.intercept_exceptions = ExceptionIntercepts::GP | ExceptionIntercepts::DF | ExceptionIntercepts::MC;
     // A bit that CPUID hides must not exist; and not every emulator refuses one that it lacks before VMRUN does.
     control.intercept_cr_write = CrMask::CR4;
     if defect::VECTOR_9_INTERCEPTED {
@@ -158,8 +157,10 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
         let translation = CrMask::CR0 | CrMask::CR3 | CrMask::CR4;
         control.intercept_cr_read = translation;
         control.intercept_cr_write = translation;
-        control.intercept_misc1 |= Misc1::INVLPG;
+        control.intercept_misc1 |= Misc1::INVLPG | Misc1::TASK_SWITCH;
         control.intercept_exceptions |= ExceptionIntercepts::PF;
+    } else if defect::TASK_SWITCH_SKIPPED {
+        control.intercept_misc1 |= Misc1::TASK_SWITCH;
     }
 }
 

@@ -10,7 +10,7 @@ use svm::regs::{Cr0, Efer, Rflags};
 use svm::vmcb::{Attributes, CleanBits, EventInjection, IntState, TlbControl, Vmcb};
 
 use crate::defect;
-use crate::exits::{DEBUG, Next};
+use crate::exits::{DEBUG, DOUBLE_FAULT, Next};
 use crate::memory::host_address;
 use crate::world::Registers;
 
@@ -38,7 +38,7 @@ impl Vcpu {
         }
     }
 
-    /// The same, when something was cut short. `at_icebp` tells that RIP is at ICEBP.
+    /// The same, when something was cut short. `at_icebp` tells that #DB is ICEBP's, and RIP at it.
     #[cold]
     pub fn deliver_again(&mut self, at_icebp: bool) {
         let control = &mut self.vmcb.control;
@@ -165,7 +165,6 @@ impl Vcpu {
     #[cold]
     #[inline(never)]
     pub fn raise(&mut self, vector: u8, error: Option<u32>) -> Next {
-        const DOUBLE_FAULT: u8 = 8;
         let control = &mut self.vmcb.control;
         let before = match defect::FAULTS_NOT_COMBINED {
             true => EventInjection::NONE,

@@ -12,8 +12,8 @@ const OVERFLOW: u8 = 4;
 ///
 /// An event that an instruction asks for (INTn, INT3, INTO, ICEBP) is not injected: RIP is still at the instruction, which
 /// is executed again. So its return address and the check of its gate's DPL are the processor's, it needs no NRIPS
-/// (SVM-15.20-018, -019), and the #DB of ICEBP, which must not be injected (-020), is not. `at_icebp` tells that RIP is
-/// at ICEBP.
+/// (SVM-15.20-018, -019), and the #DB of ICEBP, which must not be injected (-020), is not. `at_icebp` tells that #DB is
+/// ICEBP's, and RIP at it.
 #[must_use]
 pub fn again(interrupted: EventInjection, at_icebp: bool) -> EventInjection {
     let asked_for = match interrupted.kind() {

@@ -1,9 +1,10 @@
-//! Intercepted exceptions: #GP, for the sake of SVM instructions at CPL 3, and #PF, for the sake of shadow paging.
+//! Intercepted exceptions: #GP, for the sake of SVM instructions at CPL 3, #PF, for the sake of shadow paging, and #DF.
 
+use runtime::log;
 use svm::insn::Instruction;
 use svm::walk::{Access, AccessKind, PageFault, WalkError, walk};
 
-use super::{End, GENERAL_PROTECTION, INVALID_OPCODE, Next, PAGE_FAULT};
+use super::{DOUBLE_FAULT, GENERAL_PROTECTION, INVALID_OPCODE, Next, PAGE_FAULT, memory};
 use crate::defect;
 use crate::guest::Guest;
 use crate::paging::{Paging, guest_paging, shadow};
@@ -37,6 +38,23 @@ fn is_svm_instruction(guest: &Guest) -> bool {
     )
 }
 
+/// #DF: what comes before a shutdown is worth a line on the console; then it goes to the guest.
+///
+/// The RIP that was saved is undefined, so the guest must not be resumed there (15.12.9): it goes on in its handler, which
+/// finds on its stack what a processor would have left there, or shuts down.
+pub fn double_fault(guest: &mut Guest) -> Next {
+    log!(
+        "the guest's handler of {:?} faulted: #DF",
+        guest.vmcb.control.exit_int_info
+    );
+    if defect::DOUBLE_FAULT_RESUMED {
+        const DIV: u64 = 2;
+        guest.vmcb.save.rip += DIV;
+        return Next::Resume;
+    }
+    guest.raise(DOUBLE_FAULT, Some(0))
+}
+
 /// #PF, with shadow paging only: the guest's own, or the first touch of a page.
 pub fn page_fault(guest: &mut Guest) -> Next {
     let error = PageFault::from_bits_truncate(guest.vmcb.control.exit_info_1 as u32);
@@ -64,10 +82,11 @@ pub fn page_fault(guest: &mut Guest) -> Next {
             return guest.raise(PAGE_FAULT, Some(code.bits()));
         }
         Err(WalkError::NonCanonical) => return guest.raise(GENERAL_PROTECTION, Some(0)),
-        Err(WalkError::NoMemory(_)) => return Next::End(End::MemoryViolation),
+        Err(WalkError::NoMemory(entry)) => return memory::touched(guest, entry),
     };
-    let Some(host) = guest.memory.host_page(shadow::page_of(&found)) else {
-        return Next::End(End::MemoryViolation);
+    let page = shadow::page_of(&found);
+    let Some(host) = guest.memory.host_page(page) else {
+        return memory::touched(guest, page);
     };
     let Paging::Shadow(shadow) = &mut guest.paging else {
         return Next::Unhandled;

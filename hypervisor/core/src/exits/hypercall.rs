@@ -1,7 +1,7 @@
 //! Hypercalls: VMMCALL at CPL 0. docs/protocol.md, "Guests".
 
 use runtime::Record;
-use svm::addr::GuestPhys;
+use svm::addr::{GuestPhys, PAGE_SIZE};
 use svm::pending::Event;
 
 use super::{End, Next};
@@ -18,6 +18,7 @@ const INTERRUPT: u32 = 5;
 const NMI: u32 = 6;
 const ALARM: u32 = 7;
 const YIELD: u32 = 8;
+const GIVE_BACK: u32 = 9;
 
 /// What stands for an NMI where a vector is asked for, and the first vector that is no exception's.
 const NMI_VECTOR: u64 = 2;
@@ -42,11 +43,12 @@ pub fn handle(guest: &mut Guest) -> Next {
     }
 }
 
-/// The hypercalls that only a guest without a machine has: it has no other device that interrupts it. `None`: another.
+/// The hypercalls that only a guest without a machine has: no device interrupts it, and its memory is the hypervisor's to
+/// give. `None`: another.
 fn own(guest: &mut Guest) -> Option<u64> {
     let (rbx, rcx) = (guest.registers.rbx, guest.registers.rcx);
     let call = guest.rax() as u32;
-    if !(INTERRUPT..=YIELD).contains(&call) {
+    if !(INTERRUPT..=GIVE_BACK).contains(&call) {
         return None;
     }
     if guest.cpl() != 0 {
@@ -55,6 +57,8 @@ fn own(guest: &mut Guest) -> Option<u64> {
     match call {
         NMI => guest.pending.ask(Event::Nmi),
         YIELD => guest.state = State::Yields,
+        GIVE_BACK if rbx % PAGE_SIZE == 0 && guest.give_back(GuestPhys(rbx)) => {}
+        GIVE_BACK => return Some(DENIED),
         ALARM if rcx == 0 => guest.alarm = None,
         _ => {
             let event = match rbx {

@@ -5,11 +5,14 @@ pub mod cpuid;
 pub mod exception;
 pub mod hypercall;
 pub mod io;
+pub mod memory;
 pub mod msr;
 pub mod svm_instruction;
 
 /// Vectors that handlers raise. APM vol. 2, 8.2.
 pub const DEBUG: u8 = 1;
+/// See [`DEBUG`].
+pub const DOUBLE_FAULT: u8 = 8;
 /// See [`DEBUG`].
 pub const INVALID_OPCODE: u8 = 6;
 /// See [`DEBUG`].

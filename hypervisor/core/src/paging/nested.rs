@@ -6,7 +6,7 @@ use svm::vmcb::{NestedControl, Vmcb};
 
 use crate::memory::{GuestMemory, TablePool};
 
-/// The nested tables. They never change.
+/// The nested tables. They change only where the guest gives memory back, or takes it again.
 pub struct Nested {
     tables: Tables<TablePool>,
 }
@@ -14,16 +14,26 @@ pub struct Nested {
 impl Nested {
     /// Maps all of the guest's memory, by small pages: whoever looks from outside sees each by itself.
     pub fn new(memory: &GuestMemory, pool: TablePool) -> Self {
+        let tables = Tables::new(pool, Levels::Four).expect("the pool is fresh");
+        let mut nested = Self { tables };
+        for page in (0..GuestMemory::SIZE).step_by(PAGE_SIZE as usize).map(GuestPhys) {
+            nested.map(page, memory.host_page(page).expect("the page is below the size"));
+        }
+        nested
+    }
+
+    /// Maps a page that is not mapped.
+    pub fn map(&mut self, page: GuestPhys, host: HostPhys) {
         // Every access of a guest is a user access at the nested level (15.25.5).
         let flags = EntryFlags::WRITABLE | EntryFlags::USER;
-        let mut tables = Tables::new(pool, Levels::Four).expect("the pool is fresh");
-        for page in (0..GuestMemory::SIZE).step_by(PAGE_SIZE as usize) {
-            let host = memory.host_page(GuestPhys(page)).expect("the page is below the size");
-            tables
-                .map(page, host, PageSize::Small, flags)
-                .expect("the pool is large enough");
-        }
-        Self { tables }
+        self.tables
+            .map(page.0, host, PageSize::Small, flags)
+            .expect("the pool is large enough");
+    }
+
+    /// Takes a page out. The guest may not run on before its translations are flushed (15.16.1).
+    pub fn unmap(&mut self, page: GuestPhys) {
+        let _ = self.tables.unmap(page.0);
     }
 
     /// What N_CR3 must hold.
