@@ -201,6 +201,18 @@ def test_halted_guest_idles_the_host(qemu: Qemu, tmp_path: Path) -> None:
         assert injected.eventinj & 0xFF in (0x61, 2) and injected.rip > runs[number][0]
 
 
+@pytest.mark.parametrize("words", [(), ("npt=off",)])
+def test_memory_given_back_is_new_when_touched_again(words: tuple[str, ...], qemu: Qemu, tmp_path: Path) -> None:
+    seen = qemu.observe(ours(), Boot(guest="balloon", words=words), "EPYC", tmp_path)
+    assert seen.outcome == "guest-finished", seen.console
+    assert {name: it.value for name, it in seen.witness.items()} == {
+        "GAVE": 0,
+        "REFUSED": 0xFFFF_FFFF,
+        "FRESH": 0,
+        "KEPT": 0xCAFE,
+    }
+
+
 def test_guests_are_kept_apart(qemu: Qemu, tmp_path: Path) -> None:
     """Eight guests: no page of host memory is two guests', and none is a table or a VMCB of another."""
     boot = Boot(guest=",".join(["canary"] * 8), count=3, vmruns=200)
