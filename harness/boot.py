@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.guests.linux import Linux
 
@@ -120,6 +120,7 @@ class Boot(BaseModel):
     :param spoils: what is written into its VMCBs after each #VMEXIT that is watched.
     :param memory: MiB that the machine has; the manifest says when absent.
     :param linux: the Linux that the guest is, handed over as boot modules; only with a manifest that takes them.
+    :param processors: how many the machine has; a Linux says so itself.
     :param vmruns: how many VMRUNs are watched at one place; fewer when absent (:func:`harness.machine.trace.budget`).
     :param guard_hsave: watch every access to the host save area from the moment VM_HSAVE_PA is written.
     :param seconds: how long it may take; the manifest says when absent.
@@ -137,6 +138,12 @@ class Boot(BaseModel):
     spoils: tuple[Spoil, ...] = ()
     memory: int | None = None
     linux: Linux | None = None
+    processors: int = Field(default=1, ge=1, le=8)
     vmruns: int | None = None
     guard_hsave: bool = False
     seconds: float | None = None
+
+    @property
+    def all_processors(self) -> int:
+        """How many processors the machine must have."""
+        return self.linux.processors if self.linux else self.processors

@@ -44,6 +44,7 @@ class Event(_Plain):
     ``before`` and ``after`` hold rax, rbx, rcx, rdx, rip, rsp, eflags and efer around it; ``after`` is empty when the
     machine did not come back. ``vmcb`` is the page at rAX at a VMRUN, ``vmcb_after`` the same page at the instruction
     after it. ``tampered`` tells that a fault was injected here, of a VMRUN also that its VMCB was spoilt after it.
+    ``processor`` is which of several executed it, from 0.
     """
 
     insn: Insn
@@ -52,6 +53,7 @@ class Event(_Plain):
     after: dict[str, int] = {}
     where: str = ""
     tampered: bool = False
+    processor: int = 0
     answered_by: str = ""
     vmcb: Blob | None = None
     vmcb_after: Blob | None = None

@@ -2,6 +2,7 @@
 
 import pytest
 
+from conformance.vmcb.test_moves import PROCESSORS
 from harness.boot import Boot, Insn
 from harness.cases import NotRun, boots, requirement
 from harness.msr import Msr
@@ -53,6 +54,19 @@ def test_shared_with_nothing(seen: Observation) -> None:
         assert address + size <= area or area + PAGE <= address, (
             f"the host save area at {area:#x} overlaps the {what} at {address:#x}"
         )
+
+
+@requirement("SVM-15.30.4-004")
+@boots(PROCESSORS, guest_runs=True)
+def test_each_processor_has_its_own(seen: Observation) -> None:
+    """No page is given to two of the processors on which a guest runs."""
+    pages: dict[int, set[int]] = {}
+    for event in seen.wrote(Msr.VM_HSAVE_PA):
+        pages.setdefault(event.processor, set()).add(event.written)
+    if len(pages) < 2 or len({event.processor for event, _ in seen.vmruns()}) < 2:
+        raise NotRun(f"no guest ran on a second processor: the machine {seen.ended}")
+    shared = set.intersection(*pages.values())
+    assert not shared, f"host save areas of several processors: {[hex(page) for page in shared]}"
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ class Bochs:
         """It can watch a page, and inject any fault. It has one processor."""
         if boot.linux and self._release >= _READS_NO_RAM:
             return "cannot be given a Linux: it reads every page of a RAM image to address 0"
-        return "has one processor only" if boot.linux and boot.linux.processors > 1 else ""
+        return "has one processor only" if boot.all_processors > 1 else ""
 
     def dear(self, boot: Boot) -> str:
         """A Linux."""

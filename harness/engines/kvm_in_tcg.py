@@ -99,7 +99,7 @@ class KvmInTcg:
 
     def lacks(self, boot: Boot) -> str:
         """It cannot watch a page, nor change memory. It has one processor."""
-        if boot.linux and boot.linux.processors > 1:
+        if boot.all_processors > 1:
             return "has one processor only"
         if boot.guard_hsave:
             return "cannot watch every access to a page: QEMU's TCG can (--engine qemu-10.0)"

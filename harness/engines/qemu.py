@@ -174,7 +174,7 @@ class Qemu:
         """Boot a hypervisor and bring back all that was seen."""
         image = Image.load(manifest.image)
         seconds = manifest.seconds_for(boot)
-        memory, more = manifest.memory_for(boot), _loader(boot.linux, folder)
+        memory, more = manifest.memory_for(boot), _more(boot, folder)
         with self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder, more=more) as machine:
             seen = observe(machine, image, manifest, boot, self._breakpoints)
         return seen.model_copy(update={"engine": self.name, "engine_version": self.version, "cpu": cpu})
@@ -209,7 +209,7 @@ class Qemu:
 
     def console(self, manifest: Manifest, boot: Boot, cpu: str, folder: Path) -> Console:
         """The command for a terminal: serial port on stdio, QMP and gdbstub on sockets in ``folder``."""
-        command = self._command(cpu, manifest.image, manifest.command_line(boot), _loader(boot.linux, folder))
+        command = self._command(cpu, manifest.image, manifest.command_line(boot), _more(boot, folder))
         return self._console(command, manifest.memory_for(boot), folder)
 
     def console_alone(self, linux: Linux, cpu: str, folder: Path) -> Console:
@@ -231,7 +231,7 @@ class Qemu:
     ) -> AbstractContextManager[QemuMachine]:
         """A machine with a hypervisor, and with a TCG plugin if need be, stopped before its first instruction."""
         image = Image.load(manifest.image)
-        memory, seconds, more = manifest.memory_for(boot), manifest.seconds_for(boot), _loader(boot.linux, folder)
+        memory, seconds, more = manifest.memory_for(boot), manifest.seconds_for(boot), _more(boot, folder)
         return self._machine(image, manifest.command_line(boot), cpu, memory, seconds, folder, plugin, more)
 
     @contextmanager
@@ -264,10 +264,14 @@ class Qemu:
         ]
 
 
-def _loader(linux: Linux | None, folder: Path) -> tuple[str, ...]:
+def _more(boot: Boot, folder: Path) -> tuple[str, ...]:
+    """What a boot asks of the machine beyond the hypervisor."""
+    processors = ("-smp", str(boot.all_processors)) if boot.all_processors > 1 else ()
+    return (*processors, *_modules(boot.linux, folder)) if boot.linux else processors
+
+
+def _modules(linux: Linux, folder: Path) -> tuple[str, ...]:
     """What makes QEMU hand a Linux over as boot modules, by links in ``folder``: a path ends at a space there."""
-    if linux is None:
-        return ()
     files = Files.of(linux)
     links = {folder / "vmlinuz": files.kernel, folder / "initramfs": files.initramfs}
     for link, file in links.items():
@@ -276,4 +280,4 @@ def _loader(linux: Linux | None, folder: Path) -> tuple[str, ...]:
         link.unlink(missing_ok=True)
         link.symlink_to(file)
     kernel, initramfs = (str(link).replace(",", ",,") for link in links)
-    return "-smp", str(linux.processors), "-initrd", f"{kernel} {linux.command_line.replace(',', ',,')},{initramfs}"
+    return "-initrd", f"{kernel} {linux.command_line.replace(',', ',,')},{initramfs}"

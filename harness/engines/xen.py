@@ -72,6 +72,8 @@ class Xen:
             return "its domain is none with a PC's devices, which the guest is to be given"
         if boot.memory:
             return f"gives every domain at least {_MEMORY} MiB"
+        if boot.all_processors > 1:
+            return "has one processor only"
         return ""
 
     def dear(self, boot: Boot) -> str:

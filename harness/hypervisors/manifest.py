@@ -71,7 +71,7 @@ class Manifest(BaseModel):
     ``count_word`` are how to ask on the command line (empty: there is nothing to say).
     ``records`` tells that it prints the records of docs/protocol.md. ``modules`` tells that it boots a Linux that comes
     as two boot modules: the kernel, whose string is a name and then the kernel's command line, and an initramfs; the
-    Linux has at most as many processors as ``processors`` says.
+    Linux has at most as many processors as ``processors`` says, and so has any machine that it is booted on.
     ``memory`` is in MiB.
     """
 
@@ -107,8 +107,8 @@ class Manifest(BaseModel):
     def refuses(self, boot: Boot) -> str:
         """Why it cannot run the guest that is asked for; empty when it can."""
         if boot.guest is None or self._has(boot.guest) or (boot.linux and self.modules):
-            few = boot.linux is not None and boot.linux.processors > self.processors
-            return f"gives its guests {self.processors} processor only" if few else ""
+            few = boot.all_processors > self.processors
+            return f"uses {self.processors} processor only" if few else ""
         return f"offers no guest {boot.guest!r}"
 
     def _has(self, guest: str) -> bool:

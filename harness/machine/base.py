@@ -6,6 +6,7 @@ debugger may be a gdbstub (:class:`harness.machine.gdb.Gdb`), or one that speaks
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -15,6 +16,8 @@ from harness.deadline import Deadline
 from harness.machine.ending import Ending
 from harness.machine.records import RecordReader
 from harness.machine.registers import Registers
+
+_THREAD = re.compile(r"[0-9a-f;]thread:(?:p[0-9a-f]+\.)?([0-9a-f]+)")
 
 
 class Point(IntEnum):
@@ -51,6 +54,12 @@ class Stop:
     def gone(self) -> bool:
         """Whether the machine ended rather than stopped."""
         return self.reply[:1] in ("W", "X", "")
+
+    @property
+    def processor(self) -> int:
+        """Which processor stopped, from 0: a gdbstub counts them as threads, from 1. 0 where it names none."""
+        named = _THREAD.search(self.reply)
+        return int(named[1], 16) - 1 if named else 0
 
 
 class Debugger(Protocol):

@@ -82,6 +82,7 @@ class Tracer:
         self._entries: set[int] = set()
         self._count: Counter[int] = Counter()
         self._vmrun_under_way: dict[int, int] = {}
+        self._processor = 0
         self._places = {address: insn for insn in Insn for code in insn.opcodes for address in image.find(code)}
         if kind is Point.SOFTWARE:
             for place in lookalikes(image, self._places):
@@ -115,6 +116,7 @@ class Tracer:
 
     def handle(self, stop: Stop) -> None:
         """Record why the machine stopped, and let it run on."""
+        self._processor = stop.processor
         if stop.watched is not None:
             self._accessed(stop.watched)
         elif not (self._guard and self._guard.passes(self._debugger.register("rip"))):
@@ -155,6 +157,7 @@ class Tracer:
             cpl=registers["cs"] & 3,
             before={name: registers[name] for name in _KEPT if name in registers},
             where=self._image.symbol_at(rip),
+            processor=self._processor,
             vmcb=self._vmcb(registers) if insn is Insn.VMRUN else None,
         )
         fault = self._turns.next(insn, registers)

@@ -10,7 +10,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, ProtocolError
-from harness.machine.base import Point
+from harness.machine.base import Point, Stop
 from harness.machine.gdb import Gdb
 
 # As QEMU's: the prefix is declared nowhere.
@@ -124,3 +124,17 @@ def test_damaged_packet(stub: Callable[..., Stub]) -> None:
     one.theirs.sendall(b"$T05#00")
     with pytest.raises(ProtocolError, match="checksum"):
         gdb.wait(Deadline.after(2))
+
+
+@pytest.mark.parametrize(
+    ("reply", "processor"),
+    [
+        ("T05thread:01;", 0),
+        ("T05thread:p01.02;", 1),
+        ("T05watch:1000;thread:0a;", 9),
+        ("S05", 0),
+        ("W00", 0),
+    ],
+)
+def test_stop_names_the_processor(reply: str, processor: int) -> None:
+    assert Stop(reply).processor == processor

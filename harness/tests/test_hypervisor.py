@@ -213,6 +213,33 @@ def test_memory_given_back_is_new_when_touched_again(words: tuple[str, ...], qem
     }
 
 
+def test_moves_to_the_other_processor(qemu: Qemu, tmp_path: Path) -> None:
+    """After every third exit, with a flush there; its registers, DR0 to DR3 among them, go with it."""
+    boot = Boot(guest="canary", count=9, words=("move-processor=3",), processors=2, vmruns=100)
+    seen = qemu.observe(ours(), boot, "EPYC", tmp_path)
+    assert seen.outcome == "guest-finished", seen.console
+    assert {name: it.value for name, it in seen.witness.items() if it.value} == {"ROUNDS": 9}
+    runs = seen.vmruns()
+    assert [event.processor for event, _ in runs] == [number // 3 % 2 for number in range(len(runs))]
+    assert all(vmcb.tlb_control for (_, vmcb) in runs[3::3])
+    assert len({event.before["rax"] for event, _ in runs}) == 1
+
+
+def test_moves_nowhere_without_a_second_processor(qemu: Qemu, tmp_path: Path) -> None:
+    seen = qemu.observe(ours(), Boot(guest="canary", count=3, words=("move-processor=1",)), "EPYC", tmp_path)
+    assert seen.outcome == "guest-finished" and "no second processor" in seen.console
+
+
+@pytest.mark.parametrize("guest", ["interrupts", "canary,canary,spin"])
+def test_moves_of_all_kinds_go_together(guest: str, qemu: Qemu, tmp_path: Path) -> None:
+    """Also with the clock, whose interrupts keep a guest on the first processor, and with shadow tables."""
+    words = ("move-processor=2", "move-vmcb=3", "slice=10", "npt=off")
+    seen = qemu.observe(ours(), Boot(guest=guest, count=50, words=words, processors=2), "EPYC", tmp_path)
+    assert seen.outcome == "guest-finished", seen.console
+    if guest == "interrupts":
+        assert {name: it.value for name, it in seen.witness.items()} == INTERRUPTED
+
+
 def test_guests_are_kept_apart(qemu: Qemu, tmp_path: Path) -> None:
     """Eight guests: no page of host memory is two guests', and none is a table or a VMCB of another."""
     boot = Boot(guest=",".join(["canary"] * 8), count=3, vmruns=200)

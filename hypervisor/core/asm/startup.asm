@@ -1,17 +1,17 @@
 ; The way of a further processor from its start-up interrupt to Rust.
 ;
-; Purpose   The guest starts its processors by INIT and start-up interrupts; the hypervisor sends them here instead, so
-;           that it holds each before the guest does. The control registers become what the first processor's are.
+; Purpose   A guest with a whole machine starts its processors by INIT and start-up interrupts; the hypervisor sends them
+;           here instead, so that it holds each before the guest does. For small guests it starts one itself. The control
+;           registers become what the first processor's are.
 ; Manual    APM vol. 2, 14.1 "Processor initialization state", 16.5 "Interrupt command" (start-up interprocessor
 ;           interrupt), 14.6 "Enabling and activating long mode".
 ; Memory    startup_begin to startup_end is copied to a page below 1 MiB, and refers to itself by CS only. The rest is
 ;           the image's.
-; Contract  real mode, CS:IP = page:0000, interrupts off. src/os/processors.rs filled in struct startup_control.
+; Contract  real mode, CS:IP = page:0000, interrupts off. src/startup.rs filled in struct startup_control.
 
 %include "processor.inc"
 
 global startup_begin, startup_end, startup_control
-extern startup_rust
 
 APIC_ID_SHIFT           equ 24          ; CPUID Fn0000_0001_EBX[31:24]
 CPUID_FEATURES          equ 1
@@ -40,7 +40,7 @@ startup_begin:
 startup_end:
 
 section .data progbits alloc write align=8
-; What the first processor tells the others: struct Control in src/os/processors.rs.
+; What the first processor tells the others: struct Control in src/startup.rs.
 startup_control:
 .cr0:           dq 0
 .cr3:           dq 0
@@ -48,6 +48,7 @@ startup_control:
 .efer:          dq 0
 .stacks:        dq 0                    ; the stack of processor n ends (n + 1) * stack_size above this
 .stack_size:    dq 0
+.entry:         dq 0                    ; where it goes on
 
 section .text.boot progbits alloc exec nowrite align=16
 bits 32
@@ -75,7 +76,7 @@ protected:
 
 bits 64
 ; IN        long mode
-; OUT       to startup_rust(processor) on the processor's own stack
+; OUT       to entry(processor) on the processor's own stack
 long_mode:
         mov     eax, CPUID_FEATURES
         cpuid
@@ -87,5 +88,5 @@ long_mode:
         mov     rsp, rax
         fninit
         xor     ebp, ebp                ; the end of the frame chain, for a debugger
-        call    startup_rust
+        call    [startup_control.entry]
         ud2                             ; it does not return

@@ -27,7 +27,7 @@ impl Clean {
         self.0 = features.contains(SvmFeatures::VMCB_CLEAN).then(|| Cached::of(vmcb));
     }
 
-    /// VMRUN refused the VMCB: nobody knows what the processor has kept.
+    /// VMRUN refused the VMCB: nobody knows what the processor has kept. Or the guest has moved: it has kept nothing.
     pub fn forget(&mut self) {
         self.0 = None;
     }

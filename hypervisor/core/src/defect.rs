@@ -99,6 +99,8 @@ defects! {
     GIVEN_UNFLUSHED = "defect-given-unflushed",
     GIVEN_HOST_FLUSHED = "defect-given-host-flushed",
     GIVEN_INVLPGA = "defect-given-invlpga",
+    MOVED_PROCESSOR_CLEAN = "defect-moved-processor-clean",
+    MOVED_VMCB_CLEAN = "defect-moved-vmcb-clean",
     BREAKPOINTS_SHARED = "defect-breakpoints-shared",
     // In asm/world.asm, where VMLOAD is.
     HOST_STATE_LEFT = "defect-host-state-left",

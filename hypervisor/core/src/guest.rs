@@ -20,10 +20,11 @@ use crate::exits::io::Serial;
 use crate::exits::{DEBUG, Next, cpuid};
 use crate::guests::Image;
 use crate::memory::GuestMemory;
+use crate::moves::Place;
 use crate::paging::{self, Paging};
 use crate::setup;
 use crate::vcpu::{Vcpu, flush_control};
-use crate::world;
+use crate::{second, world};
 
 /// Longest instruction (APM vol. 3, 1.1).
 const LONGEST_INSTRUCTION: usize = 15;
@@ -46,6 +47,7 @@ pub struct Guest {
     pub alarm: Option<(u64, Event)>,
     /// Whether it wants to run.
     pub state: State,
+    place: Place,
     host_vmcb: HostPhys,
     clean: Clean,
 }
@@ -77,7 +79,14 @@ impl DerefMut for Guest {
 
 impl Guest {
     /// Loads the guest's image, its count and its number. The VMCB is built.
-    pub fn new(vcpu: Vcpu, memory: GuestMemory, paging: Paging, pending: Pending, host_vmcb: HostPhys) -> Self {
+    pub fn new(
+        vcpu: Vcpu,
+        memory: GuestMemory,
+        paging: Paging,
+        pending: Pending,
+        place: Place,
+        host_vmcb: HostPhys,
+    ) -> Self {
         Self {
             vcpu,
             memory,
@@ -88,6 +97,7 @@ impl Guest {
             pending,
             alarm: None,
             state: State::Runs,
+            place,
             host_vmcb,
             clean: Clean::default(),
         }
@@ -126,12 +136,20 @@ impl Guest {
         if defect::EVENT_RESERVED && self.vmcb.control.event_injection.is_valid() {
             self.vmcb.control.event_injection.0 |= 1 << 12;
         }
+        self.move_on();
         self.clean.promise(self.vcpu.vmcb, self.vcpu.features);
         let entered = Entered::of(self.vmcb);
         let vmcb = self.vmcb_address();
+        let registers = &mut self.vcpu.registers;
         // SAFETY: SVM was enabled before the first guest was made; the pages are this guest's, and what it reaches is its
-        // own memory (or, while a defect is seeded, what the defect gives it).
-        let result = unsafe { world::enter(&mut self.vcpu.registers, vmcb, self.host_vmcb, timer::runs()) };
+        // own memory (or, while a defect is seeded, what the defect gives it). It moves only to a processor that is there.
+        let result = unsafe {
+            match self.place.is_second() {
+                true => second::enter(registers, vmcb),
+                false => world::enter(registers, vmcb, self.host_vmcb, timer::runs()),
+            }
+        };
+        self.place.after_exit();
         if self.vmcb.control.exit_code.is_invalid() {
             entered.restore(self.vmcb);
             self.clean.forget();
@@ -143,6 +161,17 @@ impl Guest {
             self.pending.after_exit(self.vcpu.vmcb);
         }
         result
+    }
+
+    /// Goes on on another processor, or with the VMCB in another page, if it is time.
+    fn move_on(&mut self) {
+        let moved = self.place.before_entry(&mut self.vcpu.vmcb, timer::runs());
+        if moved.processor && !defect::MOVED_PROCESSOR_CLEAN || moved.vmcb && !defect::MOVED_VMCB_CLEAN {
+            self.clean.forget();
+        }
+        if moved.processor {
+            self.flush();
+        }
     }
 
     /// Seeded defects in what stands in the VMCB about interrupts.

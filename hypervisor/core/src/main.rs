@@ -14,6 +14,7 @@ mod exits;
 mod guest;
 mod guests;
 mod memory;
+mod moves;
 mod options;
 mod os;
 mod own_state;
@@ -21,8 +22,10 @@ mod paging;
 mod refused;
 mod report;
 mod run;
+mod second;
 mod setup;
 mod smm;
+mod startup;
 mod turns;
 mod vcpu;
 mod world;
@@ -33,7 +36,8 @@ use svm::features::SvmFeatures;
 use svm::pending::Pending;
 
 use guest::Guest;
-use memory::{GuestMemory, Pages, TablePool, host_save_area, take_vmcb};
+use memory::{GuestMemory, Pages, TablePool, host_save_area, take_spare_vmcb, take_vmcb};
+use moves::Place;
 use options::{Choice, Images, KEYS, Options};
 use paging::Paging;
 use turns::Turns;
@@ -92,6 +96,11 @@ fn built_in(boot: &Boot, images: &Images, options: &Options) -> Outcome {
 
     // SAFETY: this function runs once.
     let pages = unsafe { Pages::take() };
+    let mut moves = options.moves;
+    // SAFETY: as above, and SVM is enabled.
+    if moves.processor != 0 && !unsafe { second::start() } {
+        moves.processor = 0;
+    }
     let maps = setup::open_maps(pages.iopm, pages.msrpm, features);
     // SAFETY: as above.
     let turns = unsafe { Turns::take(asids, options.slice) };
@@ -112,7 +121,16 @@ fn built_in(boot: &Boot, images: &Images, options: &Options) -> Outcome {
             registers: Registers::default(),
             features,
         };
-        let mut guest = Guest::new(vcpu, memory, paging, Pending::new(options.interrupts), pages.host_vmcb);
+        // SAFETY: as above.
+        let place = Place::new(moves, unsafe { take_spare_vmcb(slot) });
+        let mut guest = Guest::new(
+            vcpu,
+            memory,
+            paging,
+            Pending::new(options.interrupts),
+            place,
+            pages.host_vmcb,
+        );
         guest.load(image, options.count, slot as u64);
         turns.seat(guest);
     }

@@ -25,6 +25,10 @@ const MEMORY: u64 = 0;
 const POOL: u64 = 0x20_0000;
 const POOL_PAGES: u64 = 256;
 const SLOT_VMCB: u64 = 0x30_0000;
+const SPARE_VMCB: u64 = 0x30_1000;
+
+/// In the first slot, what the second processor has: 64 KiB for each APIC id up to 7 (`second.rs`).
+pub const SECOND_PROCESSOR: HostPhys = HostPhys(FIRST_SLOT + 0x38_0000);
 
 /// Where a part of a slot is.
 fn in_slot(slot: usize, part: u64) -> HostPhys {
@@ -62,7 +66,23 @@ pub fn has_slots(handover: &Handover, count: usize) -> bool {
 /// May be called once for each slot.
 pub unsafe fn take_vmcb(slot: usize) -> &'static mut Vmcb {
     assert!(slot > 0, "the first slot's VMCB is one of `Pages`");
-    let vmcb = in_slot(slot, SLOT_VMCB).0 as *mut Vmcb;
+    // SAFETY: the caller calls once for each slot.
+    unsafe { take_page(slot, SLOT_VMCB) }
+}
+
+/// Another page for the VMCB of the guest in a slot, all 0.
+///
+/// # Safety
+/// May be called once for each slot.
+pub unsafe fn take_spare_vmcb(slot: usize) -> &'static mut Vmcb {
+    // SAFETY: the caller calls once for each slot.
+    unsafe { take_page(slot, SPARE_VMCB) }
+}
+
+/// # Safety
+/// May be called once for each slot and part, which is a page.
+unsafe fn take_page(slot: usize, part: u64) -> &'static mut Vmcb {
+    let vmcb = in_slot(slot, part).0 as *mut Vmcb;
     // SAFETY: the page lies above the image, in RAM, and nobody else uses it; zeroes are a VMCB.
     unsafe {
         vmcb.write_bytes(0, 1);

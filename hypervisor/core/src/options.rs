@@ -17,6 +17,8 @@ pub const KEYS: &[&str] = &[
     "interrupts=",
     "slice=",
     "svm-key=",
+    "move-processor=",
+    "move-vmcb=",
 ];
 
 /// Parts of SVM that can be done without, by their names on the command line: README.md, "What of SVM is used".
@@ -95,6 +97,17 @@ pub struct Options {
     pub slice: u64,
     /// What unlocks SVM where firmware has locked it (15.31).
     pub svm_key: Option<u64>,
+    /// When a built-in guest goes elsewhere.
+    pub moves: Moves,
+}
+
+/// After how many exits a built-in guest moves; 0 for never.
+#[derive(Clone, Copy, Default)]
+pub struct Moves {
+    /// To the other processor.
+    pub processor: u64,
+    /// With its VMCB into another page.
+    pub vmcb: u64,
 }
 
 impl Options {
@@ -108,6 +121,7 @@ impl Options {
             interrupts: Method::Inject,
             slice: 0,
             svm_key: None,
+            moves: Moves::default(),
         };
         for word in words(line) {
             match pair(word)? {
@@ -126,6 +140,8 @@ impl Options {
                 ("interrupts", "virtual") => options.interrupts = Method::Virtual,
                 ("slice", number) => options.slice = decimal(word, number)?,
                 ("svm-key", number) => options.svm_key = Some(hexadecimal(word, number)?),
+                ("move-processor", number) => options.moves.processor = decimal(word, number)?,
+                ("move-vmcb", number) => options.moves.vmcb = decimal(word, number)?,
                 _ => return Err(BadWord(word)),
             }
         }

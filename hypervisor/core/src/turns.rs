@@ -189,11 +189,13 @@ impl Turns {
     }
 }
 
-fn breakpoints() -> [u64; 4] {
+/// The guest's DR0 to DR3.
+pub fn breakpoints() -> [u64; 4] {
     [Dr0::read(), Dr1::read(), Dr2::read(), Dr3::read()]
 }
 
-fn set_breakpoints(to: [u64; 4]) {
+/// Sets them.
+pub fn set_breakpoints(to: [u64; 4]) {
     Dr0::write(to[0]);
     Dr1::write(to[1]);
     Dr2::write(to[2]);

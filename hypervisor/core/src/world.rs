@@ -89,7 +89,8 @@ pub unsafe fn run(registers: &mut Registers, vmcb: HostPhys) -> Result<(), Fault
     result(unsafe { run_guest(registers, vmcb.0) })
 }
 
-fn result(answer: u64) -> Result<(), Fault> {
+/// What the world switch answers: 0, or a fault of VMRUN's, bits 7:0 the vector, bits 63:32 the error code.
+pub fn result(answer: u64) -> Result<(), Fault> {
     match answer {
         0 => Ok(()),
         fault => Err(Fault {

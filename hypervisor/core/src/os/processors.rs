@@ -4,20 +4,14 @@
 //! A processor that the guest never starts was never started at all. INIT goes through as it is: it stops a processor
 //! until a start-up interrupt comes, and that is the hypervisor's again.
 
-use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
 
 use runtime::cpuid::cpuid;
-use runtime::msr::{try_rdmsr, try_wrmsr};
 use runtime::{descriptors, exit, log};
 use svm::addr::{HostPhys, PAGE_SIZE};
-use svm::msr;
-use svm::regs::Efer;
 use svm::vmcb::Vmcb;
-use x86_64::registers::control::{Cr0, Cr3, Cr4};
 
-use crate::defect;
-use crate::memory::host_save_area;
+use crate::startup::{self, enable, wait_for_startup};
 
 use super::cpu::Cpu;
 use super::machine::Machine;
@@ -27,32 +21,6 @@ use super::{run, setup};
 pub const MAX: usize = 16;
 /// For each: its VMCB, its host save area, and its stack.
 pub const ROOM: u64 = 64 << 10;
-
-/// What `asm/startup.asm` reads.
-#[repr(C)]
-struct Control {
-    cr0: u64,
-    cr3: u64,
-    cr4: u64,
-    efer: u64,
-    stacks: u64,
-    stack_size: u64,
-}
-
-unsafe extern "C" {
-    #[link_name = "startup_begin"]
-    static BEGIN: u8;
-    #[link_name = "startup_end"]
-    static END: u8;
-    #[link_name = "startup_control"]
-    static CONTROL: UnsafeControl;
-}
-
-#[repr(transparent)]
-struct UnsafeControl(UnsafeCell<Control>);
-
-// SAFETY: written once, by the first processor before it starts another.
-unsafe impl Sync for UnsafeControl {}
 
 static MACHINE: AtomicPtr<Machine> = AtomicPtr::new(core::ptr::null_mut());
 /// The processor that the firmware started.
@@ -81,21 +49,8 @@ pub fn current() -> u32 {
 /// # Safety
 /// Called once, by the first processor; the page below 1 MiB and the room for `MAX` processors are nobody else's.
 pub unsafe fn prepare(machine: &'static Machine) {
-    let (begin, end) = (&raw const BEGIN, &raw const END);
-    let length = end as usize - begin as usize;
-    let control = Control {
-        cr0: Cr0::read_raw(),
-        cr3: Cr3::read_raw().0.start_address().as_u64(),
-        cr4: Cr4::read_raw(),
-        efer: try_rdmsr(msr::EFER).unwrap_or_default() & !(Efer::SVME | Efer::LMA).bits(),
-        stacks: machine.room.0,
-        stack_size: ROOM,
-    };
-    // SAFETY: the caller answers for the page and the room; nobody reads the control block yet.
-    unsafe {
-        core::ptr::copy_nonoverlapping(begin, machine.startup_page.0 as *mut u8, length);
-        *CONTROL.0.get() = control;
-    }
+    // SAFETY: the caller answers for the page and the room.
+    unsafe { startup::prepare(machine.startup_page, machine.room, ROOM, startup_rust) };
     MACHINE.store((&raw const *machine).cast_mut(), Ordering::Release);
     FIRST.store(current(), Ordering::Release);
     wake(current());
@@ -140,7 +95,6 @@ fn bit(id: u32) -> u32 {
 }
 
 /// Where `asm/startup.asm` leads: makes a virtual processor of this one, and runs it.
-#[unsafe(no_mangle)]
 extern "sysv64" fn startup_rust(id: u32) -> ! {
     // SAFETY: the first processor set up the tables long ago.
     unsafe { descriptors::join() };
@@ -165,26 +119,4 @@ extern "sysv64" fn startup_rust(id: u32) -> ! {
     wake(id);
     let signature = cpuid(1, 0).eax;
     exit(run::run(&mut Cpu::started(vmcb, machine, id, signature)))
-}
-
-/// As on the first processor, which has found out that it may be done.
-fn enable(save_area: HostPhys) -> bool {
-    let efer = try_rdmsr(msr::EFER).unwrap_or_default() | Efer::SVME.bits();
-    // SAFETY: only SVME changes, and the page is this processor's for ever.
-    unsafe {
-        if defect::HSAVE_BORROWED {
-            let _ = try_wrmsr(msr::EFER, efer);
-            let _ = try_wrmsr(msr::VM_HSAVE_PA, host_save_area().0);
-        }
-        try_wrmsr(msr::EFER, efer).is_ok() && try_wrmsr(msr::VM_HSAVE_PA, save_area.0).is_ok()
-    }
-}
-
-/// Takes the INIT that is pending, if there is one, and is ready to be started.
-pub fn wait_for_startup() -> ! {
-    unsafe extern "sysv64" {
-        fn stop_processor() -> !;
-    }
-    // SAFETY: it does not return, and touches no memory.
-    unsafe { stop_processor() }
 }

@@ -6,9 +6,8 @@ use svm::vmcb::{CleanBits, EventInjection, TlbControl};
 
 use super::cpu::Cpu;
 use super::exits::{cpuid, event, halt, invalid, msr, nested, port};
-use super::processors;
 use crate::exits::{End, INVALID_OPCODE, Next};
-use crate::{defect, refused, report, world};
+use crate::{defect, refused, report, startup, world};
 
 /// Runs the guest to its end.
 pub fn run(cpu: &mut Cpu) -> Outcome {
@@ -87,7 +86,7 @@ fn rare(cpu: &mut Cpu) -> Next {
         ExitCode::EXCP_GP => event::general_protection(cpu),
         ExitCode::SHUTDOWN => Next::SHUTDOWN,
         // Another processor of the guest's wants this one to stop.
-        ExitCode::INIT => processors::wait_for_startup(),
+        ExitCode::INIT => startup::wait_for_startup(),
         // Caches may be invalidated only with the host's data written back, which the guest cannot tell from nothing.
         ExitCode::INVD => cpu.retire(),
         ExitCode::VMRUN
