@@ -133,6 +133,8 @@ mod apic {
     const TARGET_SHIFT: u32 = 24;
     const ASSERT: u32 = 1 << 14;
     const PENDING: u32 = 1 << 12;
+    /// A command is on its way in far less.
+    const TRIES: u32 = 10_000;
 
     /// Message type 5.
     pub const INIT: u32 = 5 << 8;
@@ -141,9 +143,13 @@ mod apic {
 
     /// Sends a command to the second processor.
     pub fn send(command: u32) {
-        // SAFETY: the registers are where they are after reset, nobody else uses them, and linear is physical.
+        // SAFETY: the registers are where they are after reset, nobody else uses them, and linear is physical. Where there is
+        // no APIC all bits read 1 and nobody starts.
         unsafe {
-            while COMMAND_LOW.read_volatile() & PENDING != 0 {
+            for _ in 0..TRIES {
+                if COMMAND_LOW.read_volatile() & PENDING == 0 {
+                    break;
+                }
                 core::hint::spin_loop();
             }
             COMMAND_HIGH.write_volatile(super::ID << TARGET_SHIFT);
