@@ -64,12 +64,17 @@ pub unsafe fn start() -> bool {
     false
 }
 
-/// Waits until it is there; false when so many ticks of the clock have passed.
+/// Waits until it is there; false when so many ticks of the clock have passed, or would have if there were one.
 fn wait_ticks(count: u64) -> bool {
+    const POLLS_A_TICK: u64 = 2_000_000;
     timer::run(true);
     let end = timer::ticks() + count;
-    while STATE.load(Ordering::Acquire) == ABSENT && timer::ticks() < end {
-        timer::wait();
+    for _ in 0..count * POLLS_A_TICK {
+        if STATE.load(Ordering::Acquire) != ABSENT || timer::ticks() >= end {
+            break;
+        }
+        timer::poll();
+        spin_loop();
     }
     timer::run(false);
     STATE.load(Ordering::Acquire) == READY
