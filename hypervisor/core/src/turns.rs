@@ -38,7 +38,7 @@ pub struct Turns {
 /// The one value of [`Turns`]: too large for the stack.
 struct Table(UnsafeCell<Turns>);
 
-// SAFETY: one processor and no preemption; `Turns::take` hands it out once.
+// SAFETY: one processor (a second one executes the world switch only) and no preemption; `Turns::take` hands it out once.
 unsafe impl Sync for Table {}
 
 static TABLE: Table = Table(UnsafeCell::new(Turns::nobody()));
