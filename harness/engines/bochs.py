@@ -27,6 +27,9 @@ from harness.guests.files import modules
 from harness.guests.linux import Linux
 from harness.hypervisors.manifest import Manifest
 from harness.lab.payload import MEMORY, Left, Payload
+from harness.lab.programs import program
+from harness.lab.runner import run as run_program
+from harness.lab.steps import code
 from harness.machine.base import Point
 from harness.machine.bochs import processors
 from harness.machine.bochs.config import FOR_LINUX, INSTRUCTIONS_A_SECOND
@@ -42,14 +45,12 @@ from harness.observation import Alone, Observation
 
 _PROBE = paths.IMAGES / "probe.elf"
 _PROCESSORS = TypeAdapter(dict[str, Processor])
+_YES_OR_NO = TypeAdapter(bool)
 _NEWER = (3, 0)
 """Since then it has VM_CR, can take features from a model, and has room for a ROM of 4 MiB rather than 2."""
 
 _SLOWER = 6
 """Times the seconds that a Linux has: an interpreter beside a translator."""
-
-_READS_NO_RAM = (3, 1)
-"""Since then only the last page of a RAM image is found, at address 0, as memory shows. Cause not found."""
 
 _NO_SVM = ",-svm"
 _VM_CR_BITS = int(VmCr.DPD | VmCr.R_INIT | VmCr.DIS_A20M | VmCr.LOCK | VmCr.SVMDIS)
@@ -84,10 +85,12 @@ class Bochs:
         return ("core2_penryn_t9600", "corei7_haswell_4770")
 
     def lacks(self, boot: Boot) -> str:
-        """It can watch a page, and inject any fault. It has one processor."""
-        if boot.linux and self._release >= _READS_NO_RAM:
-            return "cannot be given a Linux: it reads every page of a RAM image to address 0"
-        return "has one processor only" if boot.all_processors > 1 else ""
+        """It can watch a page, and inject any fault. It has one processor, and some builds cannot divide."""
+        if boot.all_processors > 1:
+            return "has one processor only"
+        if boot.linux and not self._divides:
+            return "cannot run a Linux, alone or under a hypervisor: its 64-bit IDIV is wrong (docs/linux.md)"
+        return ""
 
     def dear(self, boot: Boot) -> str:
         """A Linux."""
@@ -146,6 +149,22 @@ class Bochs:
                 "Bochs needs its own debugger (--enable-debugger) and the display library `term`",
             )
         return {name: it for name, it in asked.items() if it and it.long_mode}
+
+    @cached_property
+    def _divides(self) -> bool:
+        """Whether IDIV of 64 bits is right: compiled by GCC 15, ``long_idiv()`` divides what was on its stack before.
+
+        https://github.com/bochs-emu/Bochs/issues/668; Debian's 3.1 is such a build.
+        """
+        return remembered(Path(self._runnable.argv[-1]), "IDIV of Bochs", _YES_OR_NO, self._ask_whether_it_divides)
+
+    def _ask_whether_it_divides(self) -> bool:
+        dividend, divisor = 1488, 1152
+        asks = program(code("cqo\nidiv rdi", rax=dividend, rdi=divisor))
+        with tempfile.TemporaryDirectory(prefix="svmconf-") as folder:
+            seen = run_program(self, asks, self.default_cpus[0], Path(folder))
+        registers = [(step.registers["rax"], step.registers["rdx"]) for step in seen.steps]
+        return registers == [divmod(dividend, divisor)]
 
     # Booting
 

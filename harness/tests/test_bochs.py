@@ -313,6 +313,23 @@ def test_points_take_linear_slots_then_physical_ones(peer: Peer, debugger: Bochs
         debugger.remove(Point.HARDWARE, 2)
 
 
+def test_before_a_guest_runs_physical_points_become_virtual(peer: Peer, debugger: BochsDebugger) -> None:
+    """A physical one costs a walk of the guest's tables before each of its instructions."""
+    for n in range(17):
+        peer.answer(f"{'lb' if n < 16 else 'pb'} {n:#x}")
+        debugger.insert(Point.HARDWARE, n)
+    peer.answer("s", f"Next at t=9\n{NEXT.replace('mov al, 0x0a', 'vmrun       ')}")
+    debugger.step()
+    for command in ("d 17", "vb 0x8:0x10", "s"):
+        peer.answer(command, INTERRUPTED if command == "s" else "")
+    debugger.step()
+    peer.answer("vb 0x8:0x11")
+    debugger.insert(Point.HARDWARE, 0x11)
+    peer.answer("d 18")
+    debugger.remove(Point.HARDWARE, 0x10)
+    assert peer.heard[17:] == ["s", "d 17", "vb 0x8:0x10", "s", "vb 0x8:0x11", "d 18"]
+
+
 def test_a_watched_page(peer: Peer, debugger: BochsDebugger) -> None:
     peer.answer("watch r 0x1000 4096", "read watchpoint at 0x000000001000 len=4096 inserted\n")
     peer.answer("watch w 0x1000 4096", "write watchpoint at 0x000000001000 len=4096 inserted\n")
@@ -392,6 +409,13 @@ def test_what_is_large_goes_into_ram() -> None:
     assert split(HANDOFF) == (HANDOFF, None)
 
 
+def test_the_log_says_where_memory_is(peer: Peer) -> None:
+    assert peer.log.ram_at is None
+    peer.log.feed(b"00000000000i[MEM0  ] allocated memory at 0x7f01. after alignment, vector=0x7f8000, ...\n")
+    peer.log.forget()
+    assert peer.log.ram_at == 0x7F8000
+
+
 def test_video_rom_has_its_checksum() -> None:
     assert sum(video_rom()) % 256 == 0 and len(video_rom()) == 512
 
@@ -403,5 +427,6 @@ def test_configuration_by_version() -> None:
     assert config((2, 7)).arguments == ("-q",) and config((3, 0)).arguments == ("-debugger", "-q")
     assert "warn:" not in str(config((3, 0))) and "warn: action=report" in str(config((3, 1)))
     assert "exclude_features=svm\n" in str(config((3, 1), ("svm",))) and "exclude" not in str(config((3, 1)))
-    large = replace(config((3, 1)), ram="/R", ram_at=1 << 24)
-    assert "optramimage1: file=/R, address=0x1000000\n" in str(large) and "optram" not in str(config((3, 1)))
+    large = replace(config((3, 0)), ram="/R", ram_at=1 << 24)
+    assert "optramimage1: file=/R, address=0x1000000\n" in str(large) and "optram" not in str(config((3, 0)))
+    assert "optram" not in str(replace(large, version=(3, 1))), "it would read all of it to address 0"

@@ -37,6 +37,11 @@ class Config:
         return self.version >= (3, 0)
 
     @property
+    def reads_ram_images(self) -> bool:
+        """Whether it puts a RAM image where it is told to: 3.1 puts all of it at address 0 (see ram_image.py)."""
+        return self.version < (3, 1)
+
+    @property
     def arguments(self) -> tuple[str, ...]:
         """What the command line has to say beside the file: 3.0 has its debugger only when asked for."""
         return ("-debugger", "-q") if self.version >= (3, 0) else ("-q",)
@@ -63,11 +68,11 @@ class Config:
             "panic: action=fatal, cpu0=ask",
             "error: action=report",
             # Its handler of SIGINT logs, too, and hangs for ever when the log is locked just then: not from there.
-            "info: action=ignore, cpu0=report, pc_system=report",
+            "info: action=ignore, cpu0=report, pc_system=report, memory=report",
             # Writes to ports that no device has, such as the exit port, are told here (see log.py).
             "debug: action=ignore, unmapped=report",
         ]
-        if self.ram:
+        if self.ram and self.reads_ram_images:
             lines.append(f"optramimage1: file={self.ram}, address={self.ram_at:#x}")
         if self.version >= (3, 1):
             lines.append("warn: action=report")

@@ -3,9 +3,12 @@
 Bochs looks for breakpoints behind each instruction, but not when it stops there for another reason: who steps onto one
 and lets the machine run would pass it. So that stop is made up here.
 
-**Limits.** It has 16 linear and 16 physical breakpoints; the 17th to 32nd point asked for is physical, which is the
-same where linear addresses are physical ones, as in an image that maps its memory one to one. Watchpoints are physical:
-so is the address in a stop. It can set general registers, outside 64-bit mode the eight oldest, and RIP.
+**Limits.** It has 16 breakpoints of each kind: linear, physical, virtual (CS and RIP). The 17th to 32nd point asked for
+is physical, which is the same where linear addresses are physical ones, as in an image that maps its memory one to one.
+From the first VMRUN on it is virtual instead, with the CS of that VMRUN: for a physical one Bochs walks the page tables
+before each instruction (``dbg_instruction_epilog()``), since 3.0 a guest's nested ones too, and spends four fifths of
+its time there. So code of an image is not watched there that runs with another CS than its VMRUN. Watchpoints are
+physical: so is the address in a stop. It can set general registers, outside 64-bit mode the eight oldest, and RIP.
 """
 
 from __future__ import annotations
@@ -53,7 +56,10 @@ class BochsDebugger:
         self._rip: int | None = None
         self._created = 0
         self._linear: dict[int, int] = {}
-        self._physical: dict[int, int] = {}
+        self._others: dict[int, int] = {}
+        self._cs: int | None = None
+        """CS of the first VMRUN; until then the others are physical, then virtual."""
+        self._vmrun_next: int | None = None
         self._watched: dict[int, tuple[Point, int]] = {}
 
     # Looking
@@ -139,21 +145,31 @@ class BochsDebugger:
                 return []
             self._watched[address] = (kind, size)
             return [f"watch {access} {address:#x} {size}" for access in _ACCESSES[kind]]
-        if address in self._linear or address in self._physical:
+        if address in self._linear or address in self._others:
             return []
-        slots, command = (self._linear, "lb") if len(self._linear) < SLOTS else (self._physical, "pb")
+        slots = self._linear if len(self._linear) < SLOTS else self._others
         if len(slots) >= SLOTS:
             raise ProtocolError(f"Bochs has {2 * SLOTS} breakpoints, and all are set")
         self._created += 1
         slots[address] = self._created
-        return [f"{command} {address:#x}"]
+        if slots is self._linear:
+            return [f"lb {address:#x}"]
+        return [f"pb {address:#x}" if self._cs is None else f"vb {self._cs:#x}:{address:#x}"]
+
+    def _make_virtual(self, cs: int) -> None:
+        """A guest is about to run: from here on no breakpoint may cost a walk of its tables."""
+        self._cs = cs
+        addresses = list(self._others)
+        commands = [f"d {self._others.pop(address)}" for address in addresses]
+        commands += [command for address in addresses for command in self._inserting(Point.HARDWARE, address, 1)]
+        self._done(*commands)
 
     def _removing(self, kind: Point, address: int, size: int) -> list[str]:
         if kind in _ACCESSES:
             if self._watched.pop(address, None) is None:
                 raise ProtocolError(f"Bochs has no watchpoint at {address:#x}")
             return [f"unwatch {address:#x}"]
-        for slots in (self._linear, self._physical):
+        for slots in (self._linear, self._others):
             if address in slots:
                 return [f"d {slots.pop(address)}"]
         raise ProtocolError(f"Bochs has no breakpoint at {address:#x}")
@@ -167,7 +183,7 @@ class BochsDebugger:
 
     def resume(self) -> None:
         """Let the machine run. One that is at its end stays there, and :meth:`wait` tells that again."""
-        if self._over is None and not self._told and self._rip in (*self._linear, *self._physical):
+        if self._over is None and not self._told and self._rip in (*self._linear, *self._others):
             self._told = True
             self._made_up = Stop(TRAPPED)
             return
@@ -228,6 +244,7 @@ class BochsDebugger:
         interrupted, self._interrupted = self._interrupted, False
         at = replies.next_instruction(halt.next)
         self._rip = at[1] if at else None
+        self._vmrun_next = at[0] if at and replies.is_vmrun(halt.next) else None
         self._dialogue.drain()
         if self._dialogue.log.panic:
             self._over = Stop(BROKEN)
@@ -247,6 +264,8 @@ class BochsDebugger:
         if self._over is not None:
             return  # it is told again
         self._stands()
+        if self._cs is None and self._vmrun_next is not None:
+            self._make_virtual(self._vmrun_next)
         self.moves += 1
         self.running = True
         self._stepping = command == "s"

@@ -10,6 +10,7 @@ _EXIT = re.compile(r"\d+-bit write to 00f4 = ([0-9a-f]+)")
 _TRIPLE_FAULT = "exception with no resolution"
 _RESET = "bx_pc_system_c::Reset("
 _IDLE = "HLT instruction with IF=0"
+_RAM = re.compile(r"allocated memory at \S+ after alignment, vector=(0x[0-9a-f]+)")
 _OFF = ("shutdown requested", "soft power off")
 _DEBUG = "d"
 _KEPT = 1 << 20
@@ -20,13 +21,15 @@ class Log:
 
     ``exit_code`` is what was written to the exit port, 7 bits as with QEMU's isa-debug-exit. ``was_reset``,
     ``switched_off`` and ``triple_fault`` tell what happened to the machine; ``idle`` that it executed HLT with
-    interrupts off, which a hypervisor may have intercepted; ``panic`` what Bochs itself could not deal with.
+    interrupts off, which a hypervisor may have intercepted; ``panic`` what Bochs itself could not deal with. ``ram_at``
+    is where in its own memory it keeps the machine's, told at its start and not forgotten.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("wb")
         self._room = _KEPT
         self._rest = b""
+        self.ram_at: int | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -64,6 +67,8 @@ class Log:
             self.was_reset = True
         elif _IDLE in text:
             self.idle = True
+        elif match := _RAM.search(text):
+            self.ram_at = int(match[1], 16)
         elif any(words in text for words in _OFF):
             self.switched_off = True
         elif level == "p":

@@ -124,8 +124,24 @@ class BochsMachine:
             self._child.wait(Deadline.after(0.5))
             words = self._words() or error
             raise EngineError(f"{setup.argv[-1]} did not start: {words}", f"see {folder}/bochsrc") from error
+        if setup.ram and not config.reads_ram_images:
+            self._put(setup.ram)
         self.debugger = BochsDebugger(self._dialogue, self._child.pid)
         self.ram = BochsMemory(setup.memory << 20, self.debugger)
+
+    def _put(self, ram: RamImage) -> None:
+        """What a Bochs does that reads a RAM image: to the start of the blocks that the ROM will touch first."""
+        if self._log.ram_at is None:
+            raise EngineError("Bochs does not say where it keeps the machine's memory")
+        try:
+            with Path(f"/proc/{self._child.pid}/mem").open("r+b") as memory:
+                memory.seek(self._log.ram_at)
+                memory.write(ram.content)
+        except OSError as error:
+            raise EngineError(
+                f"a RAM image cannot be written into Bochs: {error.strerror}",
+                "this Bochs reads none itself; is this process forbidden to trace its children?",
+            ) from error
 
     def _file(self, name: str, content: bytes) -> int:
         descriptor = os.memfd_create(f"svmconf-{name}")

@@ -23,6 +23,7 @@ _SYSTEM = re.compile(r"^(ldt|t)r:0x[0-9a-f]+, dh=0x([0-9a-f]+), dl=0x([0-9a-f]+)
 _WORD = re.compile(r"\t0x([0-9a-f]{8})")
 _PARAMETER = re.compile(r"^\w+ = (?:0x)?([0-9a-f]+)$", re.M)
 _NEXT = re.compile(r"^\(0\) \[0x[0-9a-f]+\] ([0-9a-f]+):([0-9a-f]+) ", re.M)
+_VMRUN = re.compile(r"\): vmrun\b")
 _WATCHED = re.compile(r"Caught (?:read|write) watch point at 0x([0-9a-f]+)", re.I)
 
 
@@ -94,6 +95,11 @@ def next_instruction(line: str) -> tuple[int, int] | None:
     """CS and RIP in the line that shows the next instruction; ``None`` where its memory could not be read."""
     match = _NEXT.search(line)
     return (int(match[1], 16), int(match[2], 16)) if match else None
+
+
+def is_vmrun(line: str) -> bool:
+    """Whether the line that shows the next instruction shows VMRUN."""
+    return _VMRUN.search(line) is not None
 
 
 def watched(reasons: str) -> int | None:
