@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from harness.boot import SVM_INSNS, Insn
 from harness.cases import NotRun
+from harness.machine.pagewalk import Mapping
 from harness.machine.vmcb import Vmcb
 from harness.msr import CPUID_SVM, Msr
 from harness.observation import Event, Observation
@@ -73,13 +74,40 @@ def maps_nothing_of_the_hypervisor(seen: Observation) -> None:
     for number, kept in enumerate(seen.of_kind("kept")):
         first, last = int(kept.fields["start"]), int(kept.fields["end"])
         pages[f"memory that it keeps ({number})"] = (first, last - first)
-    reached = [
+    reached = ways(seen.mappings, pages)
+    assert not reached, "; ".join(reached[:4])
+
+
+def ways(mappings: list[Mapping], pages: dict[str, tuple[int, int]]) -> list[str]:
+    """Each way that translations lead to memory, given by what it is: (address, size)."""
+    return [
         f"guest-physical {mapping.guest + max(at - mapping.host, 0):#x} leads to the {what} at {at:#x}"
         for what, (at, size) in pages.items()
-        for mapping in seen.mappings
+        for mapping in mappings
         if mapping.host < at + size and at < mapping.host + mapping.size
     ]
-    assert not reached, "; ".join(reached[:4])
+
+
+def given_to_processors(seen: Observation) -> dict[str, tuple[int, int]]:
+    """What was seen to be some processor's while it is the host: (address, size) each. Nothing that anybody says.
+
+    Host save areas and the stacks that they were given from; of each VMCB that was run, itself, the tables that it
+    names, and the stack, page tables and descriptor tables that the host had at its first VMRUN; the image.
+    """
+    start, end = seen.image_extent
+    pages = {"image": (start, end - start), **seen.host_pages()}
+    for write in (event for event in seen.wrote(Msr.VM_HSAVE_PA) if event.completed and event.written):
+        pages[f"host save area {write.written:#x}"] = (write.written, 0x1000)
+        pages[f"stack of who gave {write.written:#x}"] = (write.before["rsp"] & ~0xFFF, 0x1000)
+    for guest in seen.guests:
+        pages[f"VMCB {guest.vmcb:#x}"] = (guest.vmcb, 0x1000)
+        pages |= {f"nested table {number} of {guest.vmcb:#x}": (at, 0x1000) for number, at in enumerate(guest.tables)}
+        if (host := guest.host) is not None:
+            pages[f"stack at the VMRUN of {guest.vmcb:#x}"] = (host["rsp"] & ~0xFFF, 0x1000)
+            pages[f"page table of the host of {guest.vmcb:#x}"] = (host["cr3"] & ~0xFFF, 0x1000)
+            tables = {name: host.tables[name] for name in ("gdt", "idt") if host.tables.get(name, (0, 0))[0]}
+            pages |= {f"{name} of the host of {guest.vmcb:#x}": (at, limit + 1) for name, (at, limit) in tables.items()}
+    return pages
 
 
 def is_whole(seen: Observation) -> None:

@@ -3,7 +3,7 @@
 import re
 from signal import SIGILL, SIGSEGV, SIGTERM
 
-from conformance.evidence import is_whole, maps_nothing_of_the_hypervisor
+from conformance.evidence import given_to_processors, is_whole, maps_nothing_of_the_hypervisor, ways
 from harness.boot import Boot, Insn
 from harness.cases import Cpus, NotRun, boots, requirement
 from harness.guests.linux import LINUX, Linux
@@ -118,6 +118,20 @@ def test_maps_nothing_of_the_hypervisor(seen: Observation) -> None:
     """No nested mapping leads the guest to the image, the VMCB, the maps, the tables, the stack, the host save area."""
     said(seen)
     maps_nothing_of_the_hypervisor(seen)
+
+
+@requirement("SVM-15.5.1-047")
+@boots(TWO, cpus=Cpus.WITH_NPT, guest_runs=True)
+def test_no_processor_reaches_what_any_of_them_was_given(seen: Observation) -> None:
+    """No nested mapping of any processor leads to a host save area, VMCB, stack or table of any: seen from outside."""
+    said(seen)
+    assert seen.boot.linux is not None
+    if len(seen.guests) < seen.boot.linux.processors:
+        raise NotRun(f"{len(seen.guests) or 1} processor(s) were seen at their first VMRUN")
+    pages = given_to_processors(seen)
+    reached = [f"VMCB {one.vmcb:#x}: {way}" for one in seen.guests for way in ways(one.mappings, pages)]
+    assert all(one.mappings for one in seen.guests), "the translation tables of a VMCB could not be walked"
+    assert not reached, "; ".join(reached[:4])
 
 
 @requirement("SVM-15.30.4-004")

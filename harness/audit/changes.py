@@ -125,6 +125,11 @@ def _of_guests(seen: Observation) -> Iterator[Change]:
                 witness = {**guest.witness, name: changed}
                 guests = [*seen.guests[:number], _with(guest, witness=witness), *seen.guests[number + 1 :]]
                 yield f"guest {number}, witness {name}: {what}", _with(seen, guests=guests)
+        for place, mapping in enumerate(guest.mappings):
+            changed = replace(mapping, host=guest.vmcb)
+            mappings = [*guest.mappings[:place], changed, *guest.mappings[place + 1 :]]
+            guests = [*seen.guests[:number], _with(guest, mappings=mappings), *seen.guests[number + 1 :]]
+            yield f"guest {number}, mapping {place} leads to its VMCB", _with(seen, guests=guests)
 
 
 def _of_accesses(seen: Observation) -> Iterator[Change]:

@@ -56,23 +56,14 @@ def observe(machine: Machine, image: Image, manifest: Manifest, boot: Boot, brea
     host_mappings: list[Mapping] = []
     gdt: list[bytes] = []
 
-    def at_first_vmrun() -> Registers:
+    def at_first_vmrun() -> None:
         constants.first(machine.ram.read(tracer.last_vmcb, 0x1000) if tracer.last_vmcb is not None else None)
         host = machine.registers()
         host_mappings.extend(_host_mappings(machine, host))
         gdt.extend(_gdt(machine, host, host_mappings))
-        return host
 
-    tracer = Tracer(
-        machine.debugger,
-        image,
-        machine.ram,
-        boot,
-        final.take_at_exit,
-        at_first_vmrun,
-        machine.registers,
-        breakpoints,
-    )
+    at = machine.registers
+    tracer = Tracer(machine.debugger, image, machine.ram, boot, final.take_at_exit, at_first_vmrun, at, breakpoints)
     tracer.arm()
 
     def shown() -> str | None:
@@ -210,10 +201,11 @@ def _reach(machine: Machine, vmcb: bytes | None, host: Registers | None) -> Reac
 
 def _guests(machine: Machine, tracer: Tracer) -> list[Guest]:
     guests = []
-    for address in tracer.vmcbs:
-        reached = _reach(machine, machine.ram.read(address, 0x1000), tracer.host)
+    for address, host in tracer.vmcbs.items():
+        reached = _reach(machine, machine.ram.read(address, 0x1000), host)
         mappings, tables = merged(reached.mappings), reached.tables
-        guests.append(Guest(vmcb=address, mappings=mappings, tables=tables, witness=_witness(machine, reached)))
+        witness = _witness(machine, reached)
+        guests.append(Guest(vmcb=address, host=host, mappings=mappings, tables=tables, witness=witness))
     return guests
 
 

@@ -17,6 +17,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExceeded, EngineError, ProtocolError
 from harness.machine.base import Point, Stop
 
+_THREAD = re.compile(r"thread:(?:p[0-9a-f]+\.)?([0-9a-f]+);")
 _WATCH = re.compile(r"(?:^|;)([ar]?watch):([0-9a-f]+)")
 
 
@@ -37,6 +38,8 @@ class Gdb:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._buffer = b""
+        self.processor = 0
+        """Whose registers are told: the one that the last stop was about, counted from 0."""
         self._ask("qSupported:xmlRegisters=i386")
         self._slots = self._describe()
 
@@ -111,6 +114,8 @@ class Gdb:
             if reply[:1] == "O":  # console text
                 continue
             watch = _WATCH.search(reply[3:])
+            thread = _THREAD.search(reply)
+            self.processor = int(thread[1], 16) - 1 if thread else 0
             return Stop(reply, int(watch[2], 16) if watch else None)
 
     def close(self) -> None:

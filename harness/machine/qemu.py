@@ -215,7 +215,7 @@ class QemuMachine:
 
     def registers(self) -> Registers:
         """All registers; the machine must be stopped."""
-        return Registers.of(self.debugger.registers(), self.qmp.human("info registers"))
+        return Registers.of(self.debugger.registers(), self.qmp.human("info registers", self.debugger.processor))
 
     def interrupt(self) -> None:
         """Stop a machine that runs."""

@@ -53,9 +53,10 @@ class Qmp:
         except _ERRORS as error:
             raise EngineError(f"QMP {name}: {error or type(error).__name__}") from error
 
-    def human(self, line: str) -> str:
-        """The answer of QEMU's human monitor to one line."""
-        return str(self.command("human-monitor-command", **{"command-line": line}))
+    def human(self, line: str, processor: int = 0) -> str:
+        """The answer of QEMU's human monitor to one line, about one processor if that matters."""
+        asked: dict[str, object] = {"command-line": line, "cpu-index": processor}
+        return str(self.command("human-monitor-command", **asked))
 
     def shutdown_reason(self) -> str | None:
         """Why the machine shut down (``guest-shutdown``, ``guest-reset``, ``host-qmp-quit``), if it said so."""

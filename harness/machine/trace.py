@@ -16,6 +16,7 @@ from collections.abc import Callable
 from harness.boot import Boot, Insn
 from harness.errors import ProtocolError
 from harness.machine.base import Debugger, Memory, Point, Stop
+from harness.machine.further import FurtherProcessors
 from harness.machine.guard import Guard
 from harness.machine.image import Image
 from harness.machine.lookalikes import lookalikes
@@ -57,8 +58,8 @@ class Tracer:
         ram: Memory,
         boot: Boot,
         at_end: Callable[[], None],
+        at_first_vmrun: Callable[[], None],
         look: Callable[[], Registers],
-        look_again: Callable[[], Registers],
         kind: Point = Point.HARDWARE,
     ) -> None:
         self.events: list[Event] = []
@@ -66,7 +67,8 @@ class Tracer:
         self.cut: list[str] = []
         self.whole: int | None = None
         self.last_vmcb: int | None = None
-        self.vmcbs: dict[int, None] = {}  # each once, in the order of their first VMRUNs
+        self.vmcbs: dict[int, Registers] = {}
+        """The host's registers at the first VMRUN of each VMCB, in that order."""
         self.host: Registers | None = None
         self.host_again: Registers | None = None
         self._guard: Guard | None = None
@@ -76,10 +78,11 @@ class Tracer:
         self._boot = boot
         self._turns = Turns(boot.faults)
         self._at_end = at_end
+        self._at_first_vmrun = at_first_vmrun
         self._look = look
-        self._look_again = look_again
         self._kind = kind
         self._entries: set[int] = set()
+        self._further = FurtherProcessors(debugger, kind)
         self._count: Counter[int] = Counter()
         self._vmrun_under_way: dict[int, int] = {}
         self._processor = 0
@@ -135,6 +138,11 @@ class Tracer:
             self._unwatch(rip)
         elif insn is not None:
             self._executes(insn, registers)
+        elif rip in self._further.sought:
+            known = registers["rax"] in self.vmcbs
+            self._note(registers["rax"])
+            self._step(rip)
+            self._further.passed(known=known)
 
     def _entered(self) -> None:
         for address in self._entries:
@@ -179,6 +187,8 @@ class Tracer:
             event = event.model_copy(update={"answered_by": getattr(self._debugger, "answered_by", "")})
         self.events.append(event)
         gives_page = insn is Insn.WRMSR and event.msr == Msr.VM_HSAVE_PA and event.completed and event.written
+        if gives_page:
+            self._further.given(event.written)
         if self._boot.guard_hsave and gives_page:  # writing 0 takes the page back
             self._start_guard(event.written)
         self._spend(rip, insn)
@@ -191,8 +201,13 @@ class Tracer:
         if registers["rax"] % _PAGE:
             return None
         self.last_vmcb = registers["rax"]
-        self.vmcbs[registers["rax"]] = None
+        self._note(registers["rax"])
         return page
+
+    def _note(self, vmcb: int) -> None:
+        """The machine stands at a VMRUN of that VMCB."""
+        if vmcb not in self.vmcbs:
+            self.vmcbs[vmcb] = self._look()
 
     def _enter_guest(self, rip: int, event: int) -> None:
         """Execute VMRUN, and stop at the instruction after it when the guest comes back."""
@@ -201,9 +216,10 @@ class Tracer:
             self._debugger.insert(self._kind, behind)
         self._vmrun_under_way[behind] = event
         if self.host is None:
+            self._at_first_vmrun()
             self.host = self._look()
         elif self.host_again is None:
-            self.host_again = self._look_again()
+            self.host_again = self._look()
         if self._guard:
             self._guard.lift()
         self._step(rip)
@@ -261,6 +277,8 @@ class Tracer:
         most = budget(insn, self._boot.vmruns)
         if self._count[rip] == most and not guarded and not self._still_lies_about(insn):
             self._unwatch(rip)
+            if insn is Insn.VMRUN:
+                self._further.give_up(rip)
             self.whole = len(self.events) if self.whole is None else self.whole
             self.cut.append(f"{insn} at {self._image.symbol_at(rip)} after {most} times")
 

@@ -96,6 +96,16 @@ def test_watchpoint_names_its_address(stub: Callable[..., Stub]) -> None:
     gdb.resume()
     stop = gdb.wait(Deadline.after(2))
     assert stop.watched == 0x1A5008 and not stop.gone and not stop.shut_down
+    assert gdb.processor == 0
+
+
+def test_stop_says_whose_registers_are_told(stub: Callable[..., Stub]) -> None:
+    gdb = Gdb(stub(c="T05thread:02;", s="T05thread:p01.03;").ours)
+    gdb.resume()
+    gdb.wait(Deadline.after(2))
+    assert gdb.processor == 1
+    gdb.step()
+    assert gdb.processor == 2
 
 
 def test_refused_point_is_an_error(stub: Callable[..., Stub]) -> None:

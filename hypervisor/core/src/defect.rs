@@ -72,6 +72,7 @@ defects! {
     PAT_WRITABLE = "defect-pat-writable",
     PAGE_FAULTS_PASSED = "defect-page-faults-passed",
     HSAVE_BORROWED = "defect-hsave-borrowed",
+    ROOM_MAPPED = "defect-room-mapped",
     CPL_FROM_DPL = "defect-cpl-from-dpl",
     CLEAN_LIES = "defect-clean-lies",
     CLEAN_AT_FIRST = "defect-clean-at-first",

@@ -90,6 +90,15 @@ impl Layout {
         MemoryMap::without(self.areas().iter().copied(), kept)
     }
 
+    /// What the guest's tables do not lead to.
+    pub fn unmapped(&self) -> [Span; KEPT] {
+        let [startup, image, mut pool] = self.hidden;
+        if defect::ROOM_MAPPED {
+            pool.end = self.room().0;
+        }
+        [startup, image, pool]
+    }
+
     /// Where further processors start.
     pub fn startup_page(&self) -> HostPhys {
         let [startup, _, _] = self.hidden;

@@ -72,7 +72,7 @@ impl Machine {
             room: layout.room(),
             iopm,
             msrpm,
-            tables: nested(pool, &layout.hidden, apic),
+            tables: nested(pool, &layout.unmapped(), apic),
             apic,
             power,
             features,

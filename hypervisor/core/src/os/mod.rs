@@ -95,7 +95,7 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     // SAFETY: the layout set this memory aside, too.
     unsafe { processors::prepare(machine) };
     setup::build(&mut pages, machine, entry);
-    for span in layout.hidden {
+    for span in layout.unmapped() {
         Record::new("kept").hex("start", span.start).hex("end", span.end).emit();
     }
     report::before_first_entry(pages.vmcb, "nested", machine.nested_root());
