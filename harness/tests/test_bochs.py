@@ -427,6 +427,6 @@ def test_configuration_by_version() -> None:
     assert config((2, 7)).arguments == ("-q",) and config((3, 0)).arguments == ("-debugger", "-q")
     assert "warn:" not in str(config((3, 0))) and "warn: action=report" in str(config((3, 1)))
     assert "exclude_features=svm\n" in str(config((3, 1), ("svm",))) and "exclude" not in str(config((3, 1)))
-    large = replace(config((3, 0)), ram="/R", ram_at=1 << 24)
-    assert "optramimage1: file=/R, address=0x1000000\n" in str(large) and "optram" not in str(config((3, 0)))
+    large = replace(config((2, 7)), ram="/R", ram_at=1 << 24)
+    assert "optramimage1: file=/R, address=0x1000000\n" in str(large) and "optram" not in str(config((2, 7)))
     assert "optram" not in str(replace(large, version=(3, 1))), "it would read all of it to address 0"

@@ -79,8 +79,18 @@ def options_of(name: str) -> set[str]:
 def test_there_are_commands() -> None:
     assert {name for name, _ in commands()} == {GITHUB.name, GITLAB.name}
     called = [shlex.split(line)[:2] for _, line in commands()]
-    for command in ("run", "matrix", "merge"):
-        assert called.count(["./svmconf", command]) == 2, "once in each"
+    for command, in_each in (("run", 2), ("matrix", 1), ("merge", 1)):
+        assert called.count(["./svmconf", command]) == 2 * in_each
+
+
+def test_both_run_the_same_at_length() -> None:
+    github = load(GITHUB)["jobs"]["long"]["strategy"]["matrix"]
+    gitlab = load(GITLAB)["long"]["parallel"]["matrix"][0]
+    assert (github["engine"], github["what"]) == (gitlab["ENGINE"], gitlab["WHAT"])
+    assert set(github["engine"]) <= ENGINES
+    for what in github["what"]:
+        options = {word for word in shlex.split(f"--guest {what}") if word.startswith("-")}
+        assert options <= options_of("run")
 
 
 def test_both_run_every_engine_in_every_shard() -> None:

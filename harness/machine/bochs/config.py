@@ -38,8 +38,8 @@ class Config:
 
     @property
     def reads_ram_images(self) -> bool:
-        """Whether it puts a RAM image where it is told to: 3.1 puts all of it at address 0 (see ram_image.py)."""
-        return self.version < (3, 1)
+        """Whether a RAM image gets where it is told to: since 3.0.devel not (see ram_image.py)."""
+        return self.version < (3, 0)
 
     @property
     def arguments(self) -> tuple[str, ...]:

@@ -3,9 +3,10 @@
 Bochs gives memory out in blocks, in the order of their first use, and reads the whole file as if the blocks that follow
 the first came next. So the ROM touches them in that order before anything else uses memory (``rom.asm``).
 
-Bochs 3.1 reads it page by page, and each page to address 0: ``load_RAM()`` masks the address with ``A20ADDR()``, whose
-mask is 0 until ``bx_pc_system.Reset()`` sets it, which ``bx_init_hardware()`` calls later. There the file's bytes are
-written into Bochs' own memory while it stands before the first instruction: where it says that the machine's is.
+Bochs 3.1, and the 3.0.devel before it, reads it page by page, and each page to address 0: ``load_RAM()`` masks the
+address with ``A20ADDR()``, whose mask is 0 until ``bx_pc_system.Reset()`` sets it, which ``bx_init_hardware()`` calls
+later. So from 3.0 on the file's bytes are written into Bochs' own memory while it stands before the first instruction:
+where it says that the machine's is.
 """
 
 from __future__ import annotations
