@@ -115,7 +115,7 @@ class Alone(_Plain):
 class Guest(_Plain):
     """One of several guests, or of several processors of one: what belongs to its VMCB.
 
-    That is the VMCB's address, the host's registers at its first VMRUN, what could be reached at the end, and a witness.
+    That is the VMCB's address, the host's registers at its first VMRUN, what it could reach at the end, and a witness.
     """
 
     vmcb: int

@@ -65,9 +65,9 @@ class Xen:
         return (_FOREIGN,)
 
     def lacks(self, boot: Boot) -> str:
-        """L0's debugger sees and changes everything. Boot modules are not handed over, and there is no PC."""
+        """L0's debugger sees and changes everything. There is no PC."""
         if boot.linux:
-            return "hands no boot modules over: QEMU and KVM inside TCG do"
+            return "has a domain without timers, interrupt controllers and a console for a guest's Linux (docs/linux.md)"
         if (boot.guest or "").startswith("pc."):
             return "its domain is none with a PC's devices, which the guest is to be given"
         if boot.memory:
