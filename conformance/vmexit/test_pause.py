@@ -64,8 +64,8 @@ def test_count_is_not_written_back(ran: Seen) -> None:
 @requirement("SVM-15.14.4-006")
 @executes(FILTERED.programs)
 def test_close_pauses_are_counted(ran: Seen) -> None:
-    """PAUSEs that are closer to each other than the threshold exhaust the count."""
-    assert pauses(ran, "count 5, close") == 5
+    """PAUSEs closer to each other than the threshold exhaust the count; the first may be far from one before."""
+    assert pauses(ran, "count 5, close") in (5, 6)
 
 
 @requirement("SVM-15.14.4-005")
