@@ -28,6 +28,9 @@ HERE = places.DATA
 NOWHERE = 1 << 30
 """A linear address that no page table of a guest translates."""
 
+NOT_RUN = 0xF000_0000
+"""EXITCODE before VMRUN: no exit leaves it there (SVM-C-003)."""
+
 FAULTS = (UD, NM, SS, GP, PF)
 """Exit codes of the exceptions that are intercepted unless a try says otherwise."""
 
@@ -62,7 +65,7 @@ class Try:
         """The guest, with its code at this place."""
         flat = self.mode.bits != 16
         where = {"rip": place} if flat else {"cs__base": place, "cs__selector": place >> 4 & 0xFFFF}
-        it = guest(self.mode, **{**where, **self.changes})
+        it = guest(self.mode, **{**where, "exitcode": NOT_RUN, **self.changes})
         if it.vmcb.cpl == 3 and flat:  # of a user in all respects: not every engine goes by the CPL alone (15.5.1)
             for segment in ("cs", "ss"):
                 it.vmcb[f"{segment}.attrib"] |= _USER
@@ -130,6 +133,7 @@ class Tries:
     def need_their_intercepts(self, ran: Seen) -> None:
         """Without its intercepts none ends with the exit code of one."""
         codes = exit_codes(ran, self._without)
+        assert NOT_RUN not in codes.values(), "VMRUN did nothing"
         seen = {
             name: _named(code) for name, code in codes.items() if code in self._tries[self._without[name]].intercepts
         }
