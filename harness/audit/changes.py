@@ -36,12 +36,24 @@ def _with(model: BaseModel, **update: object) -> Any:
 
 
 def _of_program(seen: Seen) -> Iterator[Change]:
+    yield from _of_exits(seen)
     for number, step in enumerate(seen.steps):
         for what, changed in (*_of_watched(seen, number), *_of_step(step)):
             steps = [*seen.steps[:number], changed, *seen.steps[number + 1 :]]
             yield f"step {number}: {what}", _with(seen, steps=steps)
     for how in _endings(seen.ended):
         yield f"ended: {how}", _with(seen, ended=how)
+
+
+def _of_exits(seen: Seen) -> Iterator[Change]:
+    """A VMRUN left EXITCODE as it was: tried first, since most cases hang on exits, wherever in the program."""
+    for number, step in enumerate(seen.steps):
+        vmcb = seen.program.steps[number].vmcb
+        at = None if vmcb is None else vmcb + FIELDS["exitcode"].offset
+        if at in step.changes:
+            others = {address: value for address, value in step.changes.items() if address != at}
+            steps = [*seen.steps[:number], _with(step, changes=others), *seen.steps[number + 1 :]]
+            yield f"step {number}: EXITCODE unchanged", _with(seen, steps=steps)
 
 
 def _of_step(step: StepSeen) -> Iterator[Change]:
