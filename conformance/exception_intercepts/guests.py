@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from conformance.descriptors import descriptor
-from conformance.intercepts.tried import Changes, Try, tried
+from conformance.intercepts.tried import NOWHERE, Changes, Try, tried
 from harness.lab import places
 from harness.lab.guest import Mode
 from harness.model import exits
@@ -36,7 +36,6 @@ _TABLE = (
 )
 _GDT: Changes = {"gdtr__base": GDT, "gdtr__limit": len(_TABLE) - 1}
 
-NOWHERE = 1 << 30
 PAGED = Cr0.PE | Cr0.ET | Cr0.PG
 SSE = Cr4.PAE | Cr4.OSFXSR | Cr4.OSXMMEXCPT
 NON_CANONICAL = 1 << 63
@@ -44,6 +43,11 @@ ONE = places.DATA + 0x4000
 """A double-precision 1.0, and zeros behind it."""
 
 _MEMORY = {GDT: _TABLE, ONE: bytes.fromhex("000000000000f03f")}
+
+
+ELSEWHERE = NOWHERE + (1 << 28)
+IDT_NOWHERE: Changes = {"idtr__base": ELSEWHERE, "idtr__limit": 0xFFF}
+"""Whatever is delivered raises #PF on the way to its gate."""
 
 
 def raises(

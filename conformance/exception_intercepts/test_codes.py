@@ -10,7 +10,6 @@ from conformance.exception_intercepts.guests import (
     DF,
     GP,
     NM,
-    NOWHERE,
     NP,
     OF,
     PF,
@@ -20,7 +19,7 @@ from conformance.exception_intercepts.guests import (
     TS,
     UD,
 )  # fmt: skip
-from conformance.intercepts.tried import Tries, without
+from conformance.intercepts.tried import NOWHERE, Tries, without
 from harness.cases import executes, requirement
 from harness.lab.seen import Seen
 from harness.model import exits

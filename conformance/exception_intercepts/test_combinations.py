@@ -1,13 +1,10 @@
 """Exceptions on the way to the handler of another, and INTn, which is none (15.12, 15.12.9)."""
 
-from conformance.exception_intercepts.guests import BP, DE, DF, GP, NOWHERE, PF, UD, raises
-from conformance.intercepts.tried import Changes, Tries, without
+from conformance.exception_intercepts.guests import BP, DE, DF, ELSEWHERE, GP, IDT_NOWHERE, PF, UD, raises
+from conformance.intercepts.tried import NOWHERE, Tries, without
 from harness.cases import executes, requirement
 from harness.lab.seen import Seen
 from harness.model import exits
-
-ELSEWHERE = NOWHERE + (1 << 28)
-IDT_NOWHERE: Changes = {"idtr__base": ELSEWHERE, "idtr__limit": 0xFFF}
 
 TWICE = Tries(
     {

@@ -1,8 +1,9 @@
 """Interrupts and NMIs that wait for the processor when a guest begins (15.13.1, 15.13.2)."""
 
-from conformance.event_injection.guests import OWN_CODE, Tables
+from conformance.event_injection.guests import OWN_CODE, Tables, taken
 from conformance.gif.interrupts import source
 from conformance.intercepts.tried import GOES_ON
+from conformance.interrupt_intercepts.test_virtual import BEHIND_STI, STI
 from conformance.vmrun.visits import Visit, visits
 from harness.cases import executes, requirement
 from harness.lab.guest import Guest
@@ -33,9 +34,6 @@ def interruptible(
 
 
 TO_ME = sent(0x4000 + VECTOR)
-STI, BEHIND_STI = f"nop\nsti\nnop\n{OWN_CODE}", 3
-"""Code that allows interrupts, and where the first can come."""
-
 MASKED = int(Vintr.V_INTR_MASKING)
 HIGH_TPR, LOW_TPR = "mov r9d, 15\nmov cr8, r9", "xor r8d, r8d\nmov cr8, r8\n"
 
@@ -62,12 +60,6 @@ WAITING = visits(
 def ends(ran: Seen, name: str) -> tuple[int, int | None]:
     """The guest's exit code, and the vector that the host took after it."""
     return ran.vmrun(name).after.exitcode, ran[name].vector
-
-
-def handler(ran: Seen, name: str) -> int:
-    """The vector of the handler that the guest came to."""
-    assert ran.vmrun(name).after.exitcode == exits.VMMCALL
-    return ran[name].registers["rbx"] & 0xFFFF_FFFF
 
 
 def progress(ran: Seen, name: str) -> int:
@@ -119,14 +111,14 @@ def test_masked_it_is_the_hosts_flag_that_counts(ran: Seen) -> None:
 @executes(WAITING)
 def test_guest_takes_what_is_not_intercepted(ran: Seen) -> None:
     """Without the intercept and with V_INTR_MASKING=0 the guest's handler runs."""
-    assert handler(ran, "not intercepted") == VECTOR
+    assert taken(ran, "not intercepted") == VECTOR
 
 
 @requirement("SVM-15.13-002")
 @executes(WAITING)
 def test_interrupt_is_no_exception(ran: Seen) -> None:
     """An interrupt with the vector of #AC does not look at the intercept of #AC: the guest's handler runs."""
-    assert handler(ran, "vector of an exception") == AC
+    assert taken(ran, "vector of an exception") == AC
 
 
 @requirement("SVM-15.13.2-001")
@@ -141,4 +133,4 @@ def test_nmi_exits(ran: Seen) -> None:
 def test_nmi_stays_pending(ran: Seen) -> None:
     """The host takes it after STGI; one that the guest has taken it does not take again."""
     assert ends(ran, "NMI") == (exits.NMI, NMI)
-    assert (handler(ran, "NMI, not intercepted"), ran["NMI, not intercepted"].vector) == (NMI, NOBODY)
+    assert (taken(ran, "NMI, not intercepted"), ran["NMI, not intercepted"].vector) == (NMI, NOBODY)

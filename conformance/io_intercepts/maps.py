@@ -24,15 +24,12 @@ class Maps:
     def __init__(self) -> None:
         self._places: dict[tuple[int, ...], int] = {}
 
-    def at(self, *ports: int) -> dict[int, bytes]:
-        """The map that intercepts these ports and no others: where it is, and what is in it."""
+    def tried(self, insn: str, *ports: int, mode: Mode = Mode.LONG, before: str = "", **changes: Any) -> Try:
+        """The instruction with the intercept of I/O set, and the map that intercepts these ports."""
         place = _MAPS + SIZE * self._places.setdefault(ports, len(self._places))
         content = bytearray(SIZE)
         for port in ports:
             content[port // 8] |= 1 << port % 8
-        return {place: bytes(content)}
-
-    def tried(self, insn: str, *ports: int, mode: Mode = Mode.LONG, before: str = "", **changes: Any) -> Try:
-        """The instruction with the intercept of I/O set, and the map that intercepts these ports."""
-        ((place, content),) = self.at(*ports).items()
-        return tried(insn, IOIO, mode=mode, before=before, having={place: content}, iopm_base_pa=place, **changes)
+        return tried(
+            insn, IOIO, mode=mode, before=before, having={place: bytes(content)}, iopm_base_pa=place, **changes
+        )

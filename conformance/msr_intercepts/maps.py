@@ -6,11 +6,8 @@ from typing import Any
 
 from conformance.intercepts.tried import Try, tried
 from harness.lab import places
+from harness.machine.msrpm import SIZE, bit
 from harness.model.exits import MSR
-
-SIZE = 0x2000
-_RANGES = {0: 0, 0xC000_0000: 0x800, 0xC001_0000: 0x1000}
-"""The first MSR of each range of 2000h: offset in the map."""
 
 _MAPS = places.DATA + 0x90_0000
 
@@ -26,9 +23,9 @@ class Maps:
         place = _MAPS + SIZE * self._places.setdefault(intercepted, len(self._places))
         content = bytearray(SIZE)
         for number, is_write in intercepted:
-            first = next(first for first in _RANGES if first <= number < first + 0x2000)
-            bit = 8 * _RANGES[first] + 2 * (number - first) + is_write
-            content[bit // 8] |= 1 << bit % 8
+            at = bit(number, write=is_write)
+            assert at is not None, f"the map has no bits for {number:#x}"
+            content[at // 8] |= 1 << at % 8
         insn = f"mov ecx, {msr:#x}\nmov eax, {value & 0xFFFF_FFFF:#x}\nmov edx, {value >> 32:#x}"
         access = "wrmsr" if write else "rdmsr"
         return tried(access, MSR, before=insn, having={place: bytes(content)}, msrpm_base_pa=place, **changes)

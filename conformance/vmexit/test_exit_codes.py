@@ -1,16 +1,13 @@
 """The exit code is the number of the intercept's bit, counted from the start of the VMCB (appendix C)."""
 
+from conformance.intercepts.tried import NOT_RUN, tried
 from conformance.vmrun.guests import VMMCALL, each_ends
 from harness.cases import executes, requirement
 from harness.lab import places
-from harness.lab.assemble import assemble
 from harness.lab.guest import Guest, Mode, guest
 from harness.lab.programs import vmruns
 from harness.lab.seen import Seen
 from harness.machine.vmcb import FIELDS
-
-OF_HOST_SOFTWARE = 0xF000_0000
-"""An exit code that no processor uses."""
 
 HERE, CODES = places.DATA, places.DATA + places.PAGE
 MISC1 = {  # bit of intercept_misc1: what it is about
@@ -26,11 +23,7 @@ CONTROL, DEBUG = (0, 2, 3, 4, 8), (0, 1, 2, 3, 6, 7)
 
 def triggers(bit: int, code: str) -> Guest:
     """A guest that executes this, with the intercept of that number set, and besides what every guest needs."""
-    at = CODES + 0x40 * bit
-    it = guest(Mode.LONG, rip=at, exitcode=OF_HOST_SOFTWARE).having({at: assemble(f"{code}\nvmmcall", 64, org=at)})
-    byte, one = it.vmcb.data[bit // 8], 1 << bit % 8
-    it.vmcb.put(bit // 8, bytes((byte | one,)))
-    return it
+    return tried(code, bit, catch=()).guest(CODES + 0x40 * bit)
 
 
 def bits(field: str, codes: dict[int, str]) -> dict[int, str]:
@@ -64,7 +57,7 @@ def test_code_is_the_number_of_the_bit(ran: Seen) -> None:
 @executes(VARIANTS)
 def test_code_of_host_software_is_never_written(ran: Seen) -> None:
     """No exit leaves F000_0000h, not even where it was before."""
-    assert [it.name for it in ran.vmruns() if it.exit == OF_HOST_SOFTWARE] == []
+    assert [it.name for it in ran.vmruns() if it.exit == NOT_RUN] == []
 
 
 ALL_ONES = (1 << 64) - 1

@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 
 from conformance.event_injection.guests import Tables, taken
-from conformance.exception_intercepts.guests import ABSENT, CODE, NON_CANONICAL, raises
+from conformance.exception_intercepts.guests import ABSENT, CODE, IDT_NOWHERE, NON_CANONICAL, raises
 from conformance.gif.interrupts import source
 from conformance.intercepts.tried import NOWHERE, Changes, Try
 from conformance.vmrun.visits import Visit, visits
@@ -20,9 +20,6 @@ from harness.model.registers import Event, Rflags, Vintr
 NP, PF = (exits.EXCEPTION + vector for vector in (11, 14))
 INTERRUPT, NMI, EXCEPTION, SOFTWARE = (kind << 8 for kind in (0, 2, 3, 4))
 VECTOR = 0x80
-IDT_NOWHERE: Changes = {"idtr__base": NOWHERE, "idtr__limit": 0xFFF}
-"""Whatever is delivered raises #PF on the way to its gate."""
-
 EDGE = SCRATCH_END - 64
 ACROSS: Changes = {"idtr__base": EDGE, "idtr__limit": 0xFFF}
 """The gates of vectors 0 to 3 are there, and not present; all others are in a page that is not there."""
