@@ -20,8 +20,8 @@ B0, BD, BS = 1 << 0, 1 << 13, 1 << 14
 CAUSES = Tries(
     {
         "trap": raises("nop", DB, **TF),
-        "general detect": raises("mov rcx, dr0", DB, dr7=GD | RESERVED_ONE),
         "INT1": raises("db 0xF1", DB, GP),
+        "general detect": raises("mov rcx, dr0", DB, dr7=GD | RESERVED_ONE),
     }
 )
 
