@@ -9,20 +9,39 @@ import subprocess
 import tomllib
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from harness import paths
-from harness.errors import BuildError, SvmconfError, ToolMissing
+from harness.errors import BuildError, ToolMissing
 
 _SOURCES = {".rs", ".toml", ".lock", ".asm", ".inc", ".ld", ".md"}
-_STATIC = {"svmconf-vmm"}
-"""Programs that find no libraries where they run."""
+
+
+class Product(NamedTuple):
+    """Something to build, and what it is called afterwards."""
+
+    name: str
+    package: str
+    binary: str
+    features: str = ""
+    static: bool = False
+    """Whether it is a program that finds no libraries where it runs."""
+
+    def __str__(self) -> str:
+        return f"{self.package} with {self.features}" if self.features else self.package
+
+
+HYPERVISOR = Product("hypervisor", "svmconf-hypervisor", "hypervisor")
+HYPERVISOR_SEEDED = Product("hypervisor-defects", "svmconf-hypervisor", "hypervisor", "defects")
+PROBE = Product("probe", "svmconf-probe", "probe")
+_VMM = Product("vmm", "svmconf-vmm", "vmm", static=True)
 
 
 class Defect(BaseModel):
-    """A seeded defect: a Cargo feature, and the cases that it must turn red, no others.
+    """A seeded defect: a word of the command line, and the cases that it must turn red, no others.
 
     ``engine`` is the one on which it shows, where the default one lacks what it misuses.
     """
@@ -42,61 +61,51 @@ def defects() -> dict[str, Defect]:
     return {entry["name"]: Defect.model_validate(entry) for entry in listed}
 
 
-def image(defect: str = "") -> Path:
-    """The hypervisor's image, with a seeded defect or without, built if need be."""
-    if defect and defect not in defects():
-        raise SvmconfError(f"no seeded defect {defect!r}", f"one of: {', '.join(defects())}")
-    return _built("svmconf-hypervisor", "hypervisor", defect)
+def image(seeded: bool = False) -> Path:
+    """The hypervisor's image, with the seeded defects to choose from or without, built if need be."""
+    return built(HYPERVISOR_SEEDED if seeded else HYPERVISOR)
 
 
 def probe() -> Path:
     """The probe's image, built if need be."""
-    return _built("svmconf-probe", "probe", "")
+    return built(PROBE)
 
 
 def vmm() -> Path:
     """The virtual machine monitor of the nested engines: a static program for Linux, built if need be."""
-    return _built("svmconf-vmm", "vmm", "")
+    return built(_VMM)
 
 
-def everything(defective: bool = False) -> list[tuple[str, str, str]]:
-    """What there is to build, as arguments for :func:`built`: package, binary, defect.
-
-    Not :func:`vmm`, which only nested engines need.
-    """
-    builds = [("svmconf-hypervisor", "hypervisor", ""), ("svmconf-probe", "probe", "")]
-    return builds + [("svmconf-hypervisor", "hypervisor", name) for name in defects() if defective]
+def everything(seeded: bool = False) -> list[Product]:
+    """What there is to build for :func:`built`; not :func:`vmm`, which only nested engines need."""
+    return [HYPERVISOR, PROBE, *([HYPERVISOR_SEEDED] if seeded else [])]
 
 
 @cache
-def _built(package: str, binary: str, defect: str) -> Path:
-    target = paths.IMAGES / (f"{binary}-{defect}.elf" if defect else f"{binary}.elf")
+def built(product: Product) -> Path:
+    """One of :func:`everything`, built if need be."""
+    target = paths.IMAGES / f"{product.name}.elf"
     stamp = target.with_suffix(".key")
     key = _key()
     paths.IMAGES.mkdir(parents=True, exist_ok=True)
     with FileLock(paths.IMAGES / "build.lock"):
         if not (target.exists() and stamp.exists() and stamp.read_text() == key):
-            _cargo(package, defect, paths.IMAGES / f"{target.stem}.log")
+            _cargo(product, paths.IMAGES / f"{product.name}.log")
             draft = target.with_suffix(".draft")
-            shutil.copyfile(_target_folder() / "release" / binary, draft)
+            shutil.copyfile(_target_folder() / "release" / product.binary, draft)
             draft.replace(target)
             stamp.write_text(key)
     return target
-
-
-def built(package: str, binary: str, defect: str) -> Path:
-    """Build one of :func:`everything`."""
-    return _built(package, binary, defect)
 
 
 def _target_folder() -> Path:
     return paths.HYPERVISOR / "target"
 
 
-def _cargo(package: str, defect: str, log: Path) -> None:
-    features = ["--features", f"defect-{defect}"] if defect else []
-    command = ["cargo", "build", "--release", "--locked", "--package", package, *features]
-    if package in _STATIC:
+def _cargo(product: Product, log: Path) -> None:
+    features = ["--features", product.features] if product.features else []
+    command = ["cargo", "build", "--release", "--locked", "--package", product.package, *features]
+    if product.static:
         command[1] = "rustc"  # flags for this program only: for all they would rebuild the images, too
         command += ["--", "-C", "target-feature=+crt-static", "-C", "strip=symbols"]
     env = {**os.environ, "CARGO_TARGET_DIR": str(_target_folder())}
@@ -109,7 +118,7 @@ def _cargo(package: str, defect: str, log: Path) -> None:
         raise ToolMissing("no cargo: the hypervisor cannot be built", "./svmconf doctor") from error
     if done.returncode:
         said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith(("error", "  nasm"))]
-        raise BuildError(f"building {package} {defect} failed: {said[0] if said else done.returncode}", f"see {log}")
+        raise BuildError(f"building {product} failed: {said[0] if said else done.returncode}", f"see {log}")
 
 
 @cache

@@ -18,6 +18,7 @@ from harness.engines import select
 from harness.engines.base import Engine
 from harness.errors import SvmconfError
 from harness.hypervisors import manifest as manifests
+from harness.hypervisors import ours
 from harness.hypervisors.manifest import Manifest
 from harness.lab import runner
 from harness.lab.program import Program
@@ -100,8 +101,10 @@ class Run:
     def manifest(self) -> manifests.Manifest:
         """The hypervisor under test."""
         manifest = manifests.load(self.hypervisor)
-        if self.defect and self.hypervisor != "svmconf":
-            raise SvmconfError("--defect goes with our own hypervisor only")
+        if self.defect:
+            if self.hypervisor != ours.NAME:
+                raise SvmconfError("--defect goes with our own hypervisor only")
+            ours.check_defect(self.defect)
         return manifest
 
     def lacks_probe(self) -> str:
@@ -135,14 +138,12 @@ class Run:
     def check(self) -> None:
         """Look everything up; raise :class:`SvmconfError` naming what is missing or wrong."""
         self.check_choice()
-        if self.hypervisor != "svmconf":  # ours is built when it is needed
+        if self.hypervisor != ours.NAME:  # ours is built when it is needed
             Image.load(self.manifest.image)
 
     def built_manifest(self) -> manifests.Manifest:
         """The manifest with its image in place: ours is built when it is out of date."""
-        if self.hypervisor != "svmconf":
-            return self.manifest
-        return self.manifest.model_copy(update={"image": build.image(self.defect)})
+        return self.manifest if self.hypervisor != ours.NAME else ours.our_manifest(self.defect)
 
     def cpus(self, engine: Engine) -> tuple[str, ...]:
         """The CPU models that were chosen on an engine: of several engines each takes those that it has."""

@@ -20,7 +20,7 @@ from harness.boot import Boot, Insn
 from harness.commands import options
 from harness.engines.base import Engine
 from harness.guests import timing
-from harness.hypervisors.manifest import load
+from harness.hypervisors.ours import our_manifest
 from harness.lab import runner, speed
 from harness.lab.guest import Mode, guest
 from harness.lab.program import SCRATCH, Program, Step
@@ -93,7 +93,7 @@ def command(
 
 
 def _linux(engine: Engine, cpu: str, peer: str, boots: int, table: Table) -> None:
-    hypervisor = load("svmconf").model_copy(update={"image": build.image()})
+    hypervisor = our_manifest()
     with tempfile.TemporaryDirectory(prefix="svmconf-") as scratch:
         for row in timing.rows(engine, hypervisor, cpu, peer, Path(scratch), boots):
             table.add_row(*row)
@@ -107,7 +107,7 @@ def _print(engine: Engine, table: Table) -> None:
 
 def _boots(engine: Engine, cpu: str, times: int, folder: Path, tick: Callable[[], None]) -> tuple[float, float]:
     """Median seconds of the engine alone, and of a whole observation, taken in turns."""
-    manifest = load("svmconf").model_copy(update={"image": build.image()})
+    manifest = our_manifest()
     boot = Boot(guest="hello")
     bare: list[float] = []
     ours: list[float] = []
@@ -122,7 +122,7 @@ def _boots(engine: Engine, cpu: str, times: int, folder: Path, tick: Callable[[]
 
 def _round_trips(engine: Engine, cpu: str, count: int, folder: Path, tick: Callable[[], None]) -> tuple[float, float]:
     """VMRUNs a second of our run loop (guest ``spin``) and of a bare loop in the probe: each from two runs."""
-    manifest = load("svmconf").model_copy(update={"image": build.image()})
+    manifest = our_manifest()
     build.probe()
 
     def ours(loops: int) -> float:

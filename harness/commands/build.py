@@ -9,10 +9,10 @@ from harness import build
 
 
 @click.command()
-@click.option("--all", "defective", is_flag=True, help="Those with seeded defects too.")
-def command(defective: bool) -> None:
+@click.option("--all", "seeded", is_flag=True, help="That with the seeded defects too.")
+def command(seeded: bool) -> None:
     """Build the hypervisor and the probe, if they are out of date, and print where they are."""
-    for package, binary, defect in track(build.everything(defective), "building images", transient=True):
-        build.built(package, binary, defect)
-    for package, binary, defect in build.everything(defective):
-        click.echo(build.built(package, binary, defect))
+    for product in track(build.everything(seeded), "building images", transient=True):
+        build.built(product)
+    for product in build.everything(seeded):
+        click.echo(build.built(product))

@@ -15,12 +15,12 @@ from harness import build, paths
 @click.option("--prepare", is_flag=True, help="Set up and build only; the tests are then a matter of pytest or tox.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(prepare: bool, arguments: tuple[str, ...]) -> None:
-    """Build every image, those with seeded defects too, then run ``pytest -n auto --dist worksteal --all-engines``.
+    """Build every image, that with the seeded defects too, then run ``pytest -n auto --dist worksteal --all-engines``.
 
     ARGUMENTS go to pytest.
     """
-    for package, binary, defect in track(build.everything(defective=True), "building images"):
-        build.built(package, binary, defect)
+    for product in track(build.everything(seeded=True), "building images"):
+        build.built(product)
     if prepare:
         return
     # The proofs of seeded defects take seconds each and stand side by side: who has nothing left takes from who has.

@@ -189,7 +189,7 @@ DEFECTS = {
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_seeded_defects(explain: Explain, defect: str) -> None:
-    build.image(defect)
+    build.image(seeded=True)
     done = explain("--hypervisor", "svmconf", "--defect", defect, "--engine", "tcg", "--cpu", "EPYC")
     assert done.status == 1 and re.match(DEFECTS[defect], done.first), done.stdout
     assert ("smallest change" in done.stdout) is (defect != "hsave-late")

@@ -11,7 +11,7 @@ import pytest
 from harness import build
 from harness.boot import Boot, Fault, Insn
 from harness.engines.qemu import Qemu
-from harness.hypervisors.manifest import Manifest, load
+from harness.hypervisors.ours import our_manifest
 from harness.machine.ending import How
 from harness.machine.records import Record, RecordReader
 from harness.machine.vmcb import Vmcb
@@ -19,10 +19,6 @@ from harness.model import exits
 from harness.observation import Observation
 
 MULTIBOOT1 = b"\x02\xb0\xad\x1b"
-
-
-def ours(defect: str = "") -> Manifest:
-    return load("svmconf").model_copy(update={"image": build.image(defect)})
 
 
 def record(seen: Observation, kind: str) -> Record:
@@ -48,7 +44,7 @@ def run_plain(qemu: Qemu, folder: Path, *boot: str) -> list[Record]:
 
 
 def test_boots_by_multiboot_1(qemu: Qemu, tmp_path: Path) -> None:
-    seen = qemu.observe(ours(), Boot(guest="hello"), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest="hello"), "EPYC", tmp_path)
     assert record(seen, "boot").fields["protocol"] == "multiboot1"
     assert record(seen, "boot").fields["cmdline"] == "guest=hello"
     assert seen.outcome == "guest-finished" and not seen.damage
@@ -108,7 +104,7 @@ def test_boots_by_grub(protocol: str, qemu: Qemu, tmp_path: Path) -> None:
     ],
 )
 def test_guests_end_as_they_must(guest: str, outcome: str, cpu: str, qemu: Qemu, tmp_path: Path) -> None:
-    seen = qemu.observe(ours(), Boot(guest=guest, count=20), cpu, tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest=guest, count=20), cpu, tmp_path)
     assert (seen.ended.how, seen.outcome) == (How.EXITED, outcome), seen.console
     assert not seen.damage and record(seen, "outcome").fields["name"] == outcome
     if guest == "hello":
@@ -121,7 +117,7 @@ def test_guests_end_as_they_must(guest: str, outcome: str, cpu: str, qemu: Qemu,
 
 
 def test_shadow_paging_can_be_asked_for(qemu: Qemu, tmp_path: Path) -> None:
-    seen = qemu.observe(ours(), Boot(guest="long64", words=("npt=off",)), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest="long64", words=("npt=off",)), "EPYC", tmp_path)
     assert seen.outcome == "guest-finished"
     assert record(seen, "paging").fields["mode"] == "shadow"
     assert seen.vmruns()[0][1]["nested_control"] == 0
@@ -129,7 +125,7 @@ def test_shadow_paging_can_be_asked_for(qemu: Qemu, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["guest=nobody", "count=many", "npt=maybe", "without=lbr,wings", "nonsense"])
 def test_bad_command_line_is_refused(line: str, qemu: Qemu, tmp_path: Path) -> None:
-    seen = qemu.observe(ours(), Boot(words=(line,)), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(words=(line,)), "EPYC", tmp_path)
     assert seen.outcome == "bad-command-line" and not seen.svm_executed()
 
 
@@ -147,7 +143,7 @@ def test_refused_vmrun_is_explained(
     defect: str, how: str, rule: str, field: str | None, qemu: Qemu, tmp_path: Path
 ) -> None:
     """This is where the person who began this got stuck: the rule is named, with the value that breaks it."""
-    seen = qemu.observe(ours(defect), Boot(guest="hello"), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(defect), Boot(guest="hello"), "EPYC", tmp_path)
     assert seen.outcome == ("vmrun-gp" if how == "gp" else "vmrun-invalid")
     refused = record(seen, "vmrun.refused").fields
     assert (refused["how"], refused["rule"]) == (how, rule)
@@ -159,7 +155,7 @@ def test_refused_vmrun_is_explained(
 def test_unexpected_exception_is_a_record(qemu: Qemu, tmp_path: Path) -> None:
     """The host is sent astray to unmapped memory: #PF with its address, and an exit, not a hang."""
     astray = Fault(insn=Insn.CPUID, select=0x8000_000A, force={"rip": (1 << 40, 0)})
-    seen = qemu.observe(ours(), Boot(faults=(astray,)), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(faults=(astray,)), "EPYC", tmp_path)
     assert seen.outcome == "exception"
     fields = record(seen, "exception").fields
     assert fields["vector"] == 14 and fields["rip"] == fields["cr2"]
@@ -185,14 +181,14 @@ INTERRUPTED = {
 @pytest.mark.parametrize("cpu", ["EPYC", "qemu64"])
 @pytest.mark.parametrize("way", ["inject", "virtual"])
 def test_guest_is_interrupted(way: str, cpu: str, qemu: Qemu, tmp_path: Path) -> None:
-    seen = qemu.observe(ours(), Boot(guest="interrupts", words=(f"interrupts={way}",)), cpu, tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest="interrupts", words=(f"interrupts={way}",)), cpu, tmp_path)
     assert seen.outcome == "guest-finished", seen.console
     assert {name: it.value for name, it in seen.witness.items()} == INTERRUPTED
 
 
 def test_halted_guest_idles_the_host(qemu: Qemu, tmp_path: Path) -> None:
     """From HLT to the interrupt there is no VMRUN, and the tick comes by the host's own HLT."""
-    seen = qemu.observe(ours(), Boot(guest="interrupts", vmruns=1000), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest="interrupts", vmruns=1000), "EPYC", tmp_path)
     runs = [(vmcb.rip, Vmcb(event.vmcb_after).exitcode) for event, vmcb in seen.vmruns() if event.vmcb_after]
     halts = [number for number, (_, code) in enumerate(runs) if code == exits.HLT]
     assert len(halts) == 2
@@ -203,7 +199,7 @@ def test_halted_guest_idles_the_host(qemu: Qemu, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [(), ("npt=off",)])
 def test_memory_given_back_is_new_when_touched_again(words: tuple[str, ...], qemu: Qemu, tmp_path: Path) -> None:
-    seen = qemu.observe(ours(), Boot(guest="balloon", words=words), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest="balloon", words=words), "EPYC", tmp_path)
     assert seen.outcome == "guest-finished", seen.console
     assert {name: it.value for name, it in seen.witness.items()} == {
         "GAVE": 0,
@@ -216,7 +212,7 @@ def test_memory_given_back_is_new_when_touched_again(words: tuple[str, ...], qem
 def test_moves_to_the_other_processor(qemu: Qemu, tmp_path: Path) -> None:
     """After every third exit, with a flush there; its registers, DR0 to DR3 among them, go with it."""
     boot = Boot(guest="canary", count=9, words=("move-processor=3",), processors=2, vmruns=100)
-    seen = qemu.observe(ours(), boot, "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), boot, "EPYC", tmp_path)
     assert seen.outcome == "guest-finished", seen.console
     assert {name: it.value for name, it in seen.witness.items() if it.value} == {"ROUNDS": 9}
     runs = seen.vmruns()
@@ -226,7 +222,7 @@ def test_moves_to_the_other_processor(qemu: Qemu, tmp_path: Path) -> None:
 
 
 def test_moves_nowhere_without_a_second_processor(qemu: Qemu, tmp_path: Path) -> None:
-    seen = qemu.observe(ours(), Boot(guest="canary", count=3, words=("move-processor=1",)), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest="canary", count=3, words=("move-processor=1",)), "EPYC", tmp_path)
     assert seen.outcome == "guest-finished" and "no second processor" in seen.console
 
 
@@ -234,7 +230,7 @@ def test_moves_nowhere_without_a_second_processor(qemu: Qemu, tmp_path: Path) ->
 def test_moves_of_all_kinds_go_together(guest: str, qemu: Qemu, tmp_path: Path) -> None:
     """Also with the clock, whose interrupts keep a guest on the first processor, and with shadow tables."""
     words = ("move-processor=2", "move-vmcb=3", "slice=10", "npt=off")
-    seen = qemu.observe(ours(), Boot(guest=guest, count=50, words=words, processors=2), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest=guest, count=50, words=words, processors=2), "EPYC", tmp_path)
     assert seen.outcome == "guest-finished", seen.console
     if guest == "interrupts":
         assert {name: it.value for name, it in seen.witness.items()} == INTERRUPTED
@@ -243,7 +239,7 @@ def test_moves_of_all_kinds_go_together(guest: str, qemu: Qemu, tmp_path: Path) 
 def test_guests_are_kept_apart(qemu: Qemu, tmp_path: Path) -> None:
     """Eight guests: no page of host memory is two guests', and none is a table or a VMCB of another."""
     boot = Boot(guest=",".join(["canary"] * 8), count=3, vmruns=200)
-    seen = qemu.observe(ours(), boot, "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), boot, "EPYC", tmp_path)
     assert seen.outcome == "guest-finished" and len(seen.guests) == 8
     owner: dict[int, int] = {}
     for number, guest in enumerate(seen.guests):
@@ -260,14 +256,14 @@ def test_guests_are_kept_apart(qemu: Qemu, tmp_path: Path) -> None:
 def test_slice_ends_a_turn(slice_: int, order: list[int], qemu: Qemu, tmp_path: Path) -> None:
     """A guest that never yields gives way when its slice is over; without slices it runs to its end first."""
     boot = Boot(guest="spin,hello", count=20_000, words=(f"slice={slice_}",))
-    seen = qemu.observe(ours(), boot, "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), boot, "EPYC", tmp_path)
     assert seen.outcome == "guest-finished", seen.console
     assert [r.fields["guest"] for r in seen.of_kind("guest.end")] == order
 
 
 def test_ends_of_several_guests(qemu: Qemu, tmp_path: Path) -> None:
     """One guest's end is not the others'; the first that did not finish is the outcome."""
-    seen = qemu.observe(ours(), Boot(guest="hello,triple,halt,canary", count=2, vmruns=60), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest="hello,triple,halt,canary", count=2, vmruns=60), "EPYC", tmp_path)
     assert seen.outcome == "guest-shutdown"
     assert [(r.fields["guest"], r.fields["how"]) for r in seen.of_kind("guest.end")] == [
         (0, "exit"),
@@ -279,5 +275,5 @@ def test_ends_of_several_guests(qemu: Qemu, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ["guest=hello,nobody", "guest=" + ",".join(["hello"] * 9), "guest=hello,", "slice=x"])
 def test_bad_list_of_guests_is_refused(line: str, qemu: Qemu, tmp_path: Path) -> None:
-    seen = qemu.observe(ours(), Boot(words=(line,)), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(words=(line,)), "EPYC", tmp_path)
     assert seen.outcome == "bad-command-line"

@@ -21,8 +21,8 @@ from harness.boot import Boot, Fault, Insn
 from harness.engines.kvm_in_tcg import KvmInTcg, arrange
 from harness.engines.store import EngineMissing
 from harness.errors import ImageError, SvmconfError
-from harness.hypervisors import manifest as manifests
 from harness.hypervisors.manifest import Manifest
+from harness.hypervisors.ours import our_manifest
 from harness.lab import runner
 from harness.lab.program import Program
 from harness.lab.steps import cpuid, execute, rdmsr, wrmsr
@@ -59,7 +59,7 @@ def boot(kvm: KvmInTcg, assemble: Callable[[str], Path], tmp_path: Path) -> Boot
 
 @pytest.fixture(scope="module")
 def ours() -> Manifest:
-    return manifests.load("svmconf").model_copy(update={"image": build.image()})
+    return our_manifest()
 
 
 def vm_cr(value: int) -> Fault:

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import build
 from harness.boot import Boot, Fault, Insn
 from harness.engines import select
 from harness.engines.qemu import Qemu
 from harness.errors import SvmconfError
-from harness.hypervisors.manifest import Manifest, load
+from harness.hypervisors.ours import our_manifest
 from harness.machine.vmcb import Vmcb
 from harness.model.registers import Virt
 from harness.msr import CPUID_SVM
@@ -37,10 +36,6 @@ NO_THRESHOLD_ALONE = {"pause-filter": {"pause-threshold"}}
 WHOLE_MACHINE = {"lbr", "clean-bits", "flush-by-asid"}
 
 
-def ours() -> Manifest:
-    return load("svmconf").model_copy(update={"image": build.image()})
-
-
 def used(seen: Observation) -> set[str]:
     vmcbs = [vmcb for _, vmcb in seen.vmruns()]
     return {name for name, (_, shows) in FEATURES.items() if shows(vmcbs)}
@@ -51,14 +46,14 @@ def test_what_is_offered_is_used(guest: str, possible: set[str], qemu: Qemu, tmp
     """QEMU has none of them: it is made to offer all, and ignores what the VMCB then asks for."""
     bits = [bit for bit, _ in FEATURES.values()] + [*SILENT.values()]
     offers = Fault(insn=Insn.CPUID, select=CPUID_SVM, force={"rdx": (sum(1 << bit for bit in bits), 0)})
-    plain = qemu.observe(ours(), Boot(guest=guest), "EPYC", tmp_path)
+    plain = qemu.observe(our_manifest(), Boot(guest=guest), "EPYC", tmp_path)
     assert (plain.outcome, used(plain)) == ("guest-finished", set())
-    seen = qemu.observe(ours(), Boot(guest=guest, faults=(offers,)), "EPYC", tmp_path)
+    seen = qemu.observe(our_manifest(), Boot(guest=guest, faults=(offers,)), "EPYC", tmp_path)
     assert seen.witness["LENGTHS"].value == 24
     assert (seen.outcome, used(seen)) == ("guest-finished", possible)
     for name in possible:
         without = Boot(guest=guest, faults=(offers,), words=(f"without={name}",))
-        seen = qemu.observe(ours(), without, "EPYC", tmp_path)
+        seen = qemu.observe(our_manifest(), without, "EPYC", tmp_path)
         left = possible - {name} - NO_THRESHOLD_ALONE.get(name, set())
         assert (seen.outcome, used(seen)) == ("guest-finished", left), name
 
@@ -77,7 +72,7 @@ def test_engines_that_offer_them_run_guests_with_and_without(engine: str, offere
     try:
         for guest, possible in (("lengths", expected), ("pc.lengths", expected & WHOLE_MACHINE)):
             for words, wanted in (((), possible), ((f"without={everything}",), set())):
-                seen = chosen.observe(ours(), Boot(guest=guest, words=words), cpu, tmp_path)
+                seen = chosen.observe(our_manifest(), Boot(guest=guest, words=words), cpu, tmp_path)
                 assert (seen.outcome, used(seen)) == ("guest-finished", wanted), (guest, words)
                 assert seen.witness["LENGTHS"].value == 24
     finally:

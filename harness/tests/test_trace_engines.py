@@ -19,7 +19,8 @@ from harness.boot import Boot, Insn
 from harness.engines import select as engines
 from harness.engines.qemu import PROBE_IMAGE, Qemu
 from harness.errors import SvmconfError
-from harness.hypervisors.manifest import Manifest, load
+from harness.hypervisors.manifest import Manifest
+from harness.hypervisors.ours import our_manifest
 from harness.lab.guest import Mode, guest
 from harness.lab.payload import Payload
 from harness.lab.program import SCRATCH, Program, Step
@@ -67,7 +68,7 @@ def counted(engine: Qemu) -> Counting:
 
 @pytest.fixture
 def ours() -> Manifest:
-    return load("svmconf").model_copy(update={"image": build.image()})
+    return our_manifest()
 
 
 @pytest.fixture

@@ -15,13 +15,12 @@ import pytest
 
 from conformance.faults import vm_cr
 from conformance.vmrun.programs import attempts
-from harness import build
 from harness.boot import Boot, Insn
 from harness.engines import store
 from harness.engines.xen import Xen
 from harness.errors import SvmconfError
-from harness.hypervisors import manifest as manifests
 from harness.hypervisors.manifest import Manifest
+from harness.hypervisors.ours import our_manifest
 from harness.lab import runner
 from harness.machine.ending import How
 from harness.machine.xen.debugger import TCG, XEN
@@ -57,7 +56,7 @@ def boot(engine: Xen, assemble: Callable[[str], Path], tmp_path: Path) -> Bootin
 @pytest.fixture
 def ours(engine: Xen, tmp_path: Path) -> Booting:
     """Boots our hypervisor."""
-    manifest = manifests.load("svmconf").model_copy(update={"image": build.image()})
+    manifest = our_manifest()
 
     def run(boot: Boot, cpu: str = "EPYC") -> Observation:
         return engine.observe(manifest, boot, cpu, tmp_path)
@@ -137,7 +136,7 @@ def test_a_fault_can_be_injected(ours: Booting) -> None:
 
 
 def test_a_page_can_be_watched(engine: Xen, tmp_path: Path) -> None:
-    manifest = manifests.load("svmconf").model_copy(update={"image": build.image("hsave-read")})
+    manifest = our_manifest("hsave-read")
     seen = engine.observe(manifest, Boot(guest="spin", count=200, guard_hsave=True), "EPYC", tmp_path)
     assert seen.guarded is not None
     assert seen.accesses
@@ -166,7 +165,7 @@ def test_a_xen_without_nested_svm_says_so(tmp_path: Path) -> None:
         pytest.skip("engine xen-4.20 is not fetched: svmconf engines fetch xen-4.20")
     assert "refuses nestedhvm=1: domain creation fail: Invalid argument" in engine.description
     assert not engine.cpu("EPYC").svm
-    manifest = manifests.load("svmconf").model_copy(update={"image": build.image()})
+    manifest = our_manifest()
     assert engine.observe(manifest, Boot(), "EPYC", tmp_path).outcome == "refused.no-svm"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness import build
 from harness.boot import Boot
 from harness.engines.base import Engine
 from harness.engines.kvm_in_tcg import KvmInTcg
 from harness.errors import SvmconfError
-from harness.hypervisors.manifest import Manifest, load
+from harness.hypervisors.manifest import Manifest
+from harness.hypervisors.ours import our_manifest
 from harness.model import exits
 from harness.trace import peer
 from harness.trace.count import count, lacks
@@ -41,7 +41,7 @@ def rows(engine: Engine, cpu: str, name: str = PEER) -> list[tuple[str, str, str
     why = lacks(engine)
     if why:
         return [("instructions per exit", f"not counted: {why}", "")]
-    manifest = load("svmconf").model_copy(update={"image": build.image()})
+    manifest = our_manifest()
     ours = _counted(engine, manifest, Boot(guest=_ALL_DAY, count=_ROUNDS), cpu)
     small = _counted(engine, manifest, Boot(guest=_SMALL, count=_ROUNDS), cpu)
     try:

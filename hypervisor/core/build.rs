@@ -10,13 +10,12 @@ fn main() {
     let folder = manifest_dir();
     guests(&folder.join("../guests"));
 
-    // The defects that are a missing instruction.
-    let missing: Vec<&str> = ["DEFECT_GIF_SET", "DEFECT_HOST_STATE_LEFT"]
-        .into_iter()
-        .filter(|defect| env::var_os(format!("CARGO_FEATURE_{defect}")).is_some())
-        .collect();
     let asm = folder.join("asm");
-    let world = assemble_with(&asm.join("world.asm"), Format::Elf64, &[&asm], &missing);
+    let defects: &[&str] = match env::var_os("CARGO_FEATURE_DEFECTS") {
+        Some(_) => &["DEFECTS"],
+        None => &[],
+    };
+    let world = assemble_with(&asm.join("world.asm"), Format::Elf64, &[&asm], defects);
     let os_world = assemble(&asm.join("os_world.asm"), Format::Elf64, &[&asm]);
     let runtime = folder.join("../runtime/asm");
     let startup = assemble(&asm.join("startup.asm"), Format::Elf64, &[&asm, &runtime]);

@@ -12,6 +12,9 @@
 
 bits 64
 global enter_guest
+%ifdef DEFECTS
+extern left_out                         ; src/defect.rs
+%endif
 
 section .rodata progbits alloc noexec nowrite align=4
 host_mxcsr:     dd 1F80h                ; all SSE exceptions masked: what Rust expects
@@ -34,9 +37,12 @@ enter_guest:
         push    rcx
         push    rdx
 
-%ifndef DEFECT_GIF_SET
-        clgi                            ; from here to STGI nothing may interrupt: half of the state is the guest's
+%ifdef DEFECTS
+        test    byte [left_out], 1
+        jnz     .open
 %endif
+        clgi                            ; from here to STGI nothing may interrupt: half of the state is the guest's
+.open:
         test    r8d, r8d
         jz      .closed
         sti                             ; the host's IF gates them while the guest runs (15.21.1); until VMRUN GIF does
@@ -58,9 +64,12 @@ enter_guest:
 .back:  fninit
         ldmxcsr [host_mxcsr]
         pop     rax                     ; host VMCB
-%ifndef DEFECT_HOST_STATE_LEFT
-        vmload
+%ifdef DEFECTS
+        test    byte [left_out], 2
+        jnz     .left
 %endif
+        vmload
+.left:
         add     rsp, 16
         stgi
         nop                             ; what ended the guest's turn is taken here, if RFLAGS.IF is 1

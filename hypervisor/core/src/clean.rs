@@ -15,9 +15,11 @@ impl Clean {
     /// To be called right before VMRUN: promises what has not changed, whoever could have changed it.
     pub fn promise(&self, vmcb: &mut Vmcb, features: SvmFeatures) {
         vmcb.control.clean = match &self.0 {
-            Some(_) if defect::CLEAN_LIES => CleanBits::all(),
+            Some(_) if defect::CLEAN_LIES.is_on() => CleanBits::all(),
             Some(kept) => Cached::of(vmcb).unchanged(kept) | unknown_clean_bits(),
-            None if defect::CLEAN_AT_FIRST && features.contains(SvmFeatures::VMCB_CLEAN) => CleanBits::DEBUG_REGISTERS,
+            None if features.contains(SvmFeatures::VMCB_CLEAN) && defect::CLEAN_AT_FIRST.is_on() => {
+                CleanBits::DEBUG_REGISTERS
+            }
             None => CleanBits::empty(),
         };
     }
@@ -34,6 +36,6 @@ impl Clean {
 }
 
 /// None, but for a seeded defect.
-pub const fn unknown_clean_bits() -> CleanBits {
-    CleanBits::from_bits_retain(if defect::CLEAN_UNKNOWN { 1 << 31 } else { 0 })
+pub fn unknown_clean_bits() -> CleanBits {
+    CleanBits::from_bits_retain(if defect::CLEAN_UNKNOWN.is_on() { 1 << 31 } else { 0 })
 }

@@ -22,7 +22,7 @@ pub fn enable(save_area: HostPhys, needed: SvmFeatures, key: Option<u64>) -> Res
     let max = max_extended_leaf()?;
     vendor()?;
     svm_bit()?;
-    if defect::SVME_TOO_EARLY {
+    if defect::SVME_TOO_EARLY.is_on() {
         vm_cr_or_key(features_if_disabled(), save_area, key)?;
         efer_svme()?;
         let leaf = svm_leaf(max)?;
@@ -33,7 +33,7 @@ pub fn enable(save_area: HostPhys, needed: SvmFeatures, key: Option<u64>) -> Res
     enable::judge_needs(needed, leaf.features)?;
     vm_cr_or_key(leaf.features, save_area, key)?;
     efer_svme()?;
-    if !defect::HSAVE_LATE {
+    if !defect::HSAVE_LATE.is_on() {
         vm_hsave_pa(save_area)?;
     }
     smm::misuse();
@@ -75,7 +75,7 @@ fn max_extended_leaf() -> Result<u32, Refusal> {
 fn vendor() -> Result<(), Refusal> {
     let leaf = cpuid(0, 0);
     let mut verdict = enable::judge_vendor(leaf);
-    if defect::VENDOR_UNCHECKED {
+    if verdict.is_err() && defect::VENDOR_UNCHECKED.is_on() {
         verdict = Ok(());
     }
     step("cpuid.vendor", &verdict)
@@ -88,7 +88,7 @@ fn vendor() -> Result<(), Refusal> {
 fn svm_bit() -> Result<(), Refusal> {
     let ecx = cpuid(LEAF_EXTENDED_FEATURES, 0).ecx;
     let mut verdict = enable::judge_svm(ExtendedFeatures::from_bits_retain(ecx));
-    if defect::SVM_BIT_UNCHECKED || defect::SVM_UNCHECKED {
+    if verdict.is_err() && (defect::SVM_BIT_UNCHECKED.is_on() || defect::SVM_UNCHECKED.is_on()) {
         verdict = Ok(());
     }
     step("cpuid.svm", &verdict).hex("ecx", ecx.into()).emit();
@@ -104,7 +104,7 @@ fn svm_leaf(max_extended: u32) -> Result<SvmLeaf, Refusal> {
     };
     let leaf = raw.map(SvmLeaf::decode);
     let mut verdict = enable::judge_svm_leaf(leaf);
-    if defect::SVM_UNCHECKED {
+    if verdict.is_err() && defect::SVM_UNCHECKED.is_on() {
         verdict = Ok(());
     }
     let mut record = step("cpuid.svm-leaf", &verdict);
@@ -125,7 +125,7 @@ fn svm_leaf(max_extended: u32) -> Result<SvmLeaf, Refusal> {
 
 /// Did the firmware disable SVM, and can that be undone?
 fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
-    if defect::VM_CR_UNREAD {
+    if defect::VM_CR_UNREAD.is_on() {
         return Ok(());
     }
     let read = try_rdmsr(msr::VM_CR);
@@ -139,10 +139,10 @@ fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
         Ok(value) => record.hex("value", value).emit(),
         Err(fault) => record.hex("fault", fault.vector.into()).emit(),
     }
-    if verdict.is_err() && defect::SVME_LEFT_ON {
+    if verdict.is_err() && defect::SVME_LEFT_ON.is_on() {
         let _ = read_efer().and_then(|efer| write_efer(efer | Efer::SVME));
     }
-    if verdict.is_err() && defect::HSAVE_TOO_EARLY {
+    if verdict.is_err() && defect::HSAVE_TOO_EARLY.is_on() {
         // SAFETY: the page is ours; SVME is 0, so the processor does not use it.
         let _ = unsafe { try_wrmsr(msr::VM_HSAVE_PA, save_area.0) };
     }
@@ -152,7 +152,7 @@ fn vm_cr(features: SvmFeatures, save_area: HostPhys) -> Result<(), Refusal> {
 /// The same, but with the key an answer to one of its refusals.
 fn vm_cr_or_key(features: SvmFeatures, save_area: HostPhys, key: Option<u64>) -> Result<(), Refusal> {
     match (vm_cr(features, save_area), key) {
-        (Err(Refusal::DisabledWithKey), Some(key)) if !defect::SVM_KEY_UNUSED => svm_key(key),
+        (Err(Refusal::DisabledWithKey), Some(key)) if !defect::SVM_KEY_UNUSED.is_on() => svm_key(key),
         (verdict, _) => verdict,
     }
 }
@@ -162,7 +162,7 @@ fn svm_key(key: u64) -> Result<(), Refusal> {
     let read = || try_rdmsr(msr::VM_CR).ok().map(VmCr::from_bits_retain);
     // SAFETY: neither register has an effect on code that executes no SVM instruction.
     let write = |register, value| unsafe { try_wrmsr(register, value) }.ok();
-    if defect::SVM_KEY_TRUSTED {
+    if defect::SVM_KEY_TRUSTED.is_on() {
         return write(msr::SVM_KEY, key)
             .and_then(|()| write(msr::VM_CR, 0))
             .ok_or(Refusal::Key);
@@ -194,15 +194,16 @@ fn features_if_disabled() -> SvmFeatures {
 
 /// `svm::enable`'s judgement, but for the seeded defects.
 fn judge_vm_cr(value: VmCr, features: SvmFeatures) -> Result<(), Refusal> {
-    if defect::SVMDIS_IGNORED {
+    let disabled = value.contains(VmCr::SVMDIS);
+    if disabled && defect::SVMDIS_IGNORED.is_on() {
         return Ok(());
     }
-    if defect::VM_CR_ANY_BIT && !value.is_empty() && !value.contains(VmCr::SVMDIS) {
+    if !value.is_empty() && !disabled && defect::VM_CR_ANY_BIT.is_on() {
         return Err(Refusal::DisabledByFirmware);
     }
     let features = match features {
-        features if defect::SVML_IGNORED => features - SvmFeatures::SVML,
-        features if defect::SVML_ASSUMED => features | SvmFeatures::SVML,
+        features if disabled && defect::SVML_IGNORED.is_on() => features - SvmFeatures::SVML,
+        features if disabled && defect::SVML_ASSUMED.is_on() => features | SvmFeatures::SVML,
         features => features,
     };
     enable::judge_vm_cr(value, features)
@@ -227,7 +228,7 @@ fn efer_svme() -> Result<(), Refusal> {
 /// Gives the processor its page for the host's state, and believes what it reads back.
 pub fn vm_hsave_pa(save_area: HostPhys) -> Result<(), Refusal> {
     let mut written = save_area;
-    if defect::HSAVE_UNALIGNED {
+    if defect::HSAVE_UNALIGNED.is_on() {
         let unaligned = HostPhys(save_area.0 + 8);
         // SAFETY: the state that VMRUN saves ends before the page does, also 8 bytes further on.
         if unsafe { try_wrmsr(msr::VM_HSAVE_PA, unaligned.0) }.is_ok() {

@@ -119,21 +119,21 @@ impl Guest {
     pub fn enter(&mut self) -> Result<(), Fault> {
         if let Paging::Shadow(shadow) = &mut self.paging {
             shadow.before_entry();
-            if defect::PAGE_FAULTS_PASSED {
+            if defect::PAGE_FAULTS_PASSED.is_on() {
                 let wrote_port = self.vcpu.vmcb.control.exit_code == ExitCode::IOIO;
                 let intercepts = &mut self.vcpu.vmcb.control.intercept_exceptions;
                 intercepts.set(ExceptionIntercepts::PF, !wrote_port);
             }
         }
-        if defect::INTERRUPT_FORCED {
+        if defect::INTERRUPT_FORCED.is_on() {
             self.pending.window_opened();
         }
         self.pending.before_entry(self.vcpu.vmcb);
         self.misuse_events();
-        if defect::CS_DPL {
+        if defect::CS_DPL.is_on() {
             self.vmcb.save.cs.attributes = self.vmcb.save.cs.attributes.with_dpl(3);
         }
-        if defect::EVENT_RESERVED && self.vmcb.control.event_injection.is_valid() {
+        if self.vmcb.control.event_injection.is_valid() && defect::EVENT_RESERVED.is_on() {
             self.vmcb.control.event_injection.0 |= 1 << 12;
         }
         self.move_on();
@@ -166,7 +166,8 @@ impl Guest {
     /// Goes on on another processor, or with the VMCB in another page, if it is time.
     fn move_on(&mut self) {
         let moved = self.place.before_entry(&mut self.vcpu.vmcb, timer::runs());
-        if moved.processor && !defect::MOVED_PROCESSOR_CLEAN || moved.vmcb && !defect::MOVED_VMCB_CLEAN {
+        if moved.processor && !defect::MOVED_PROCESSOR_CLEAN.is_on() || moved.vmcb && !defect::MOVED_VMCB_CLEAN.is_on()
+        {
             self.clean.forget();
         }
         if moved.processor {
@@ -177,11 +178,11 @@ impl Guest {
     /// Seeded defects in what stands in the VMCB about interrupts.
     fn misuse_events(&mut self) {
         let control = &mut self.vcpu.vmcb.control;
-        if defect::TPR_WHOLE {
+        if defect::TPR_WHOLE.is_on() {
             let class = control.interrupt.tpr() & 0xF;
             control.interrupt = control.interrupt.with_tpr(class << 4 | class);
         }
-        if defect::NMI_NESTED && control.event_injection == EventInjection::nmi() {
+        if control.event_injection == EventInjection::nmi() && defect::NMI_NESTED.is_on() {
             self.pending.nmi_ends(self.vcpu.vmcb);
         }
     }
@@ -203,13 +204,13 @@ impl Guest {
 
     /// Seeded defects: what is no flush of a guest's translations, in place of one.
     fn misuse_flush(&mut self, page: GuestPhys) {
-        if defect::GIVEN_UNFLUSHED || defect::GIVEN_HOST_FLUSHED || defect::GIVEN_INVLPGA {
+        if defect::GIVEN_UNFLUSHED.is_on() || defect::GIVEN_HOST_FLUSHED.is_on() || defect::GIVEN_INVLPGA.is_on() {
             self.vmcb.control.tlb_control = TlbControl::NONE;
         }
-        if defect::GIVEN_HOST_FLUSHED {
+        if defect::GIVEN_HOST_FLUSHED.is_on() {
             x86_64::instructions::tlb::flush_all();
         }
-        if defect::GIVEN_INVLPGA {
+        if defect::GIVEN_INVLPGA.is_on() {
             let asid = self.vmcb.control.guest_asid.0;
             // SAFETY: SVM is enabled; to know less of a guest's translations harms nobody.
             unsafe { core::arch::asm!("invlpga rax, ecx", in("rax") page.0, in("ecx") asid, options(nostack)) };
@@ -224,15 +225,15 @@ impl Guest {
     /// Delivers again what an exit cut short. An interrupt that gives way to what a handler injects waits for its turn.
     pub fn resume_delivery(&mut self) {
         let interrupted = self.vmcb.control.exit_int_info;
-        if !interrupted.is_valid() || defect::EVENT_LOST {
+        if !interrupted.is_valid() || defect::EVENT_LOST.is_on() {
             return;
         }
         if interrupted.kind() == EventKind::SoftwareInterrupt {
             const INT_N: u64 = 2;
-            if defect::SOFTWARE_INTERRUPT_INJECTED {
+            if defect::SOFTWARE_INTERRUPT_INJECTED.is_on() {
                 self.vmcb.control.event_injection = interrupted;
             }
-            if defect::SOFTWARE_INTERRUPT_LOST {
+            if defect::SOFTWARE_INTERRUPT_LOST.is_on() {
                 self.vmcb.save.rip += INT_N;
             }
         }
@@ -242,7 +243,7 @@ impl Guest {
             }
             return;
         }
-        let at_icebp = !defect::ICEBP_INJECTED && self.goes_back_to_icebp(interrupted);
+        let at_icebp = !defect::ICEBP_INJECTED.is_on() && self.goes_back_to_icebp(interrupted);
         self.vcpu.deliver_again(at_icebp);
     }
 
@@ -296,7 +297,7 @@ impl Guest {
                 save.cr3 = registers.cr3;
                 save.cr4 = registers.cr4;
                 save.efer = registers.efer | Efer::SVME;
-                if !defect::FLUSH_MISSED {
+                if !defect::FLUSH_MISSED.is_on() {
                     self.flush();
                 }
             }

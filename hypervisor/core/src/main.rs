@@ -46,13 +46,16 @@ use world::Registers;
 
 #[unsafe(no_mangle)]
 fn image_main(boot: &Boot) -> ! {
-    exit(start(boot))
+    let outcome = start(boot);
+    defect::report();
+    exit(outcome)
 }
 
 /// The whole program; what it returns is how it ended.
 fn start(boot: &Boot) -> Outcome {
     let cmdline = boot.cmdline(KEYS);
     let bytes = cmdline.as_ref().map_or_else(|bad| bad.bytes, |line| line.as_bytes());
+    let options = cmdline.map(Options::parse);
     Record::new("boot")
         .word("protocol", boot.protocol.name())
         .word("version", env!("CARGO_PKG_VERSION"))
@@ -60,7 +63,7 @@ fn start(boot: &Boot) -> Outcome {
         // Last: it may fill the record.
         .text("cmdline", bytes)
         .emit();
-    let options = match cmdline.map(Options::parse) {
+    let options = match options {
         Ok(Ok(options)) => options,
         Ok(Err(bad)) => {
             log!("the command line has an unknown word: {}", bad.0);
@@ -83,7 +86,7 @@ fn start(boot: &Boot) -> Outcome {
 #[inline(never)]
 fn built_in(boot: &Boot, images: &Images, options: &Options) -> Outcome {
     let count = images.all().len();
-    if !memory::has_slots(&boot.handover, count) && !defect::MEMORY_ASSUMED {
+    if !memory::has_slots(&boot.handover, count) && !defect::MEMORY_ASSUMED.is_on() {
         log!("{count} guests need more memory than this machine has");
         return Outcome::NotEnoughMemory;
     }

@@ -164,7 +164,7 @@ pub fn image() -> Span {
 
 /// Where the host save area is.
 pub fn host_save_area() -> HostPhys {
-    if defect::HSAVE_SHARED {
+    if defect::HSAVE_SHARED.is_on() {
         return HostPhys(IOPM.address().0 + 2 * PAGE_SIZE);
     }
     HOST_SAVE_AREA.address()
@@ -174,13 +174,13 @@ pub fn host_save_area() -> HostPhys {
 pub fn disturb_host_save_area(exits: u64) {
     const EVERY: u64 = 64;
     const LAST_WORD: u64 = PAGE_SIZE - 8;
-    if !(defect::HSAVE_READ || defect::HSAVE_WRITTEN) || exits % EVERY != 0 {
+    if !(defect::HSAVE_READ.is_on() || defect::HSAVE_WRITTEN.is_on()) || exits % EVERY != 0 {
         return;
     }
     let word = (host_save_area().0 + LAST_WORD) as *mut u64;
     // SAFETY: the page exists; the mistake is to touch it at all.
     unsafe {
-        match defect::HSAVE_READ {
+        match defect::HSAVE_READ.is_on() {
             true => drop(word.read_volatile()),
             false => word.write_volatile(exits),
         }
@@ -249,7 +249,7 @@ impl GuestMemory {
     /// The host's page behind a page of the guest's; `None` where the guest has no memory, or gave it back.
     pub fn host_page(&self, page: GuestPhys) -> Option<HostPhys> {
         const MAPPED_BY_DEFECT: GuestPhys = GuestPhys(0x1F_F000);
-        if defect::HSAVE_MAPPED && page.page() == MAPPED_BY_DEFECT {
+        if page.page() == MAPPED_BY_DEFECT && defect::HSAVE_MAPPED.is_on() {
             return Some(host_save_area());
         }
         (page.0 < Self::SIZE && !self.is_given(page)).then(|| HostPhys(self.base.0 + page.page().0))

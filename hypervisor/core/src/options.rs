@@ -5,6 +5,7 @@ use svm::features::SvmFeatures;
 
 use svm::pending::Method;
 
+use crate::defect;
 use crate::guests::{self, Image};
 use crate::memory::SLOTS;
 
@@ -19,6 +20,7 @@ pub const KEYS: &[&str] = &[
     "svm-key=",
     "move-processor=",
     "move-vmcb=",
+    "defect=",
 ];
 
 /// Parts of SVM that can be done without, by their names on the command line: README.md, "What of SVM is used".
@@ -142,6 +144,7 @@ impl Options {
                 ("svm-key", number) => options.svm_key = Some(hexadecimal(word, number)?),
                 ("move-processor", number) => options.moves.processor = decimal(word, number)?,
                 ("move-vmcb", number) => options.moves.vmcb = decimal(word, number)?,
+                ("defect", name) => defect::choose(name).ok_or(BadWord(word))?,
                 _ => return Err(BadWord(word)),
             }
         }

@@ -17,13 +17,13 @@ use crate::defect;
 /// Makes the mistake that is built in, if it is one of these.
 pub fn spoil() {
     page_tables();
-    if defect::LDT_USED {
+    if defect::LDT_USED.is_on() {
         data_from_ldt();
     }
-    if defect::GDT_CHANGED {
+    if defect::GDT_CHANGED.is_on() {
         change_gdt();
     }
-    if defect::BREAKPOINT_LOST {
+    if defect::BREAKPOINT_LOST.is_on() {
         // SAFETY: the breakpoint is at the first byte of memory, where nothing is executed.
         unsafe { set_dr7(BREAKPOINT_0) };
     }
@@ -35,14 +35,14 @@ fn page_tables() {
     /// Where the image lies, and with it all that the processor uses.
     const IMAGE: u64 = 0;
     let large = PageTableFlags::PRESENT | PageTableFlags::HUGE_PAGE;
-    if defect::UNCACHED {
+    if defect::UNCACHED.is_on() {
         map(
             IMAGE,
             IMAGE,
             large | PageTableFlags::WRITABLE | PageTableFlags::NO_CACHE,
         );
     }
-    if defect::GDT_READ_ONLY {
+    if defect::GDT_READ_ONLY.is_on() {
         map(ALIAS, IMAGE, large);
         let DescriptorTablePointer { limit, base } = sgdt();
         // SAFETY: the same table as before, by another address that leads there.
@@ -107,7 +107,7 @@ const NONE: u64 = 0x400;
 
 /// What #VMEXIT leaves of a breakpoint of the host's, and it with this defect: nothing. QEMU brings DR7 back.
 pub fn after_exit() {
-    if defect::BREAKPOINT_LOST {
+    if defect::BREAKPOINT_LOST.is_on() {
         // SAFETY: that enables nothing.
         unsafe { set_dr7(NONE) };
     }

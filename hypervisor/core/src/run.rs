@@ -21,7 +21,7 @@ pub fn run(turns: &mut Turns) -> Outcome {
         exits += 1;
         own_state::after_exit();
         disturb_host_save_area(exits);
-        if defect::HSAVE_LATE && exits == 1 && enable::vm_hsave_pa(host_save_area()).is_err() {
+        if exits == 1 && defect::HSAVE_LATE.is_on() && enable::vm_hsave_pa(host_save_area()).is_err() {
             return Outcome::VmHsavePa;
         }
         if guest.vmcb.control.exit_code.is_invalid() {
@@ -81,7 +81,7 @@ fn dispatch(guest: &mut Guest) -> Next {
             guest.pending.nmi_ends(guest.vcpu.vmcb);
             Next::Resume
         }
-        ExitCode::TASK_SWITCH if defect::TASK_SWITCH_SKIPPED => {
+        ExitCode::TASK_SWITCH if defect::TASK_SWITCH_SKIPPED.is_on() => {
             const FAR_CALL: u64 = 7; // and far JMP, in 32-bit code
             let behind = guest.vmcb.save.rip + FAR_CALL;
             guest.retire_to(behind)

@@ -54,7 +54,7 @@ pub fn open_maps(iopm: &mut Iopm, msrpm: &mut Msrpm, features: SvmFeatures) -> M
     let own = OWN_MSRS.into_iter();
     let branch_records = msr::BRANCH_RECORDS
         .into_iter()
-        .filter(|_| features.contains(SvmFeatures::LBR_VIRT) || defect::BRANCH_RECORDS_PASSED);
+        .filter(|_| features.contains(SvmFeatures::LBR_VIRT) || defect::BRANCH_RECORDS_PASSED.is_on());
     for register in own.chain(branch_records) {
         for access in [MsrAccess::Read, MsrAccess::Write] {
             msrpm
@@ -63,9 +63,9 @@ pub fn open_maps(iopm: &mut Iopm, msrpm: &mut Msrpm, features: SvmFeatures) -> M
         }
     }
     for (writable, register) in [
-        (defect::MTRR_WRITABLE, MTRR_DEF_TYPE),
-        (defect::PAT_WRITABLE, msr::PAT),
-        (defect::SMM_AREA_WRITABLE, msr::SMM_MASK),
+        (defect::MTRR_WRITABLE.is_on(), MTRR_DEF_TYPE),
+        (defect::PAT_WRITABLE.is_on(), msr::PAT),
+        (defect::SMM_AREA_WRITABLE.is_on(), msr::SMM_MASK),
     ] {
         if writable {
             let _ = msrpm.set(register, MsrAccess::Write, false);
@@ -84,7 +84,7 @@ pub fn build(vmcb: &mut Vmcb, maps: Maps, paging: &Paging, features: SvmFeatures
     offered(vmcb, features);
     real_mode(vmcb);
     paging.prepare(vmcb);
-    if defect::ILLEGAL_CR0 {
+    if defect::ILLEGAL_CR0.is_on() {
         // Last, because the paging has its say in CR0.
         vmcb.save.cr0 |= Cr0::NW;
     }
@@ -97,20 +97,20 @@ fn untidy(vmcb: &mut Vmcb) {
     const UNUSED: usize = 0x3D0;
     // SAFETY: both lie in the VMCB's page, and any byte may be there.
     let write = |vmcb: &mut Vmcb, offset| unsafe { (&raw mut *vmcb).cast::<u8>().add(offset).write(1) };
-    if defect::VMCB_DIRTY {
+    if defect::VMCB_DIRTY.is_on() {
         write(vmcb, UNUSED);
     }
-    if defect::GDTR_ATTRIBUTES {
+    if defect::GDTR_ATTRIBUTES.is_on() {
         write(vmcb, GDTR_ATTRIBUTES);
     }
-    if defect::NULL_ATTRIBUTES {
+    if defect::NULL_ATTRIBUTES.is_on() {
         vmcb.save.gs.attributes -= Attributes::P;
     }
-    if defect::LIMIT_IN_PAGES {
+    if defect::LIMIT_IN_PAGES.is_on() {
         vmcb.save.fs.attributes |= Attributes::G;
         vmcb.save.fs.limit = 0x000F_FF00;
     }
-    if defect::ABSENT_FEATURE {
+    if defect::ABSENT_FEATURE.is_on() {
         vmcb.control.pause_filter_count = 1;
     }
 }
@@ -141,16 +141,16 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
         | Misc2::MWAIT_CONDITIONAL
         | Misc2::XSETBV
         | Misc2::RDPRU;
-    if defect::NO_VMRUN_INTERCEPT {
+    if defect::NO_VMRUN_INTERCEPT.is_on() {
         control.intercept_misc2 -= Misc2::VMRUN;
     }
-    if defect::SMI_INTERCEPTED || defect::SMM_AREA_WRITABLE {
+    if defect::SMI_INTERCEPTED.is_on() || defect::SMM_AREA_WRITABLE.is_on() {
         control.intercept_misc1 |= Misc1::SMI;
     }
     control.intercept_exceptions = ExceptionIntercepts::GP | ExceptionIntercepts::DF | ExceptionIntercepts::MC;
     // A bit that CPUID hides must not exist; and not every emulator refuses one that it lacks before VMRUN does.
     control.intercept_cr_write = CrMask::CR4;
-    if defect::VECTOR_9_INTERCEPTED {
+    if defect::VECTOR_9_INTERCEPTED.is_on() {
         control.intercept_exceptions |= ExceptionIntercepts::from_bits_retain(1 << 2 | 1 << 9);
     }
     if let Paging::Shadow(_) = paging {
@@ -159,7 +159,7 @@ fn intercepts(vmcb: &mut Vmcb, paging: &Paging) {
         control.intercept_cr_write = translation;
         control.intercept_misc1 |= Misc1::INVLPG | Misc1::TASK_SWITCH;
         control.intercept_exceptions |= ExceptionIntercepts::PF;
-    } else if defect::TASK_SWITCH_SKIPPED {
+    } else if defect::TASK_SWITCH_SKIPPED.is_on() {
         control.intercept_misc1 |= Misc1::TASK_SWITCH;
     }
 }

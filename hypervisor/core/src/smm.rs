@@ -7,16 +7,16 @@ use crate::defect;
 
 /// Makes the mistake that is built in, if it is one of these.
 pub fn misuse() {
-    if defect::SMM_LOCK_UNREAD {
+    if defect::SMM_LOCK_UNREAD.is_on() {
         write(SMM_MASK, try_rdmsr(SMM_MASK).unwrap_or_default());
     }
-    if defect::SMM_CTL_UNDEFINED {
+    if defect::SMM_CTL_UNDEFINED.is_on() {
         const SMM_LOCK: u64 = 1;
         if try_rdmsr(HWCR).is_ok_and(|value| value & SMM_LOCK == 0) {
             write(SMM_CTL, (SmmCtl::ENTER | SmmCtl::EXIT).bits());
         }
     }
-    if defect::SMM_KEY_TRUSTED {
+    if defect::SMM_KEY_TRUSTED.is_on() {
         write(SMM_KEY, 0x1234_5678);
     }
 }

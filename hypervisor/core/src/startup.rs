@@ -70,7 +70,7 @@ pub fn enable(save_area: HostPhys) -> bool {
     let efer = try_rdmsr(msr::EFER).unwrap_or_default() | Efer::SVME.bits();
     // SAFETY: only SVME changes, and the page is this processor's for ever.
     unsafe {
-        if defect::HSAVE_BORROWED {
+        if defect::HSAVE_BORROWED.is_on() {
             let _ = try_wrmsr(msr::EFER, efer);
             let _ = try_wrmsr(msr::VM_HSAVE_PA, host_save_area().0);
         }

@@ -51,7 +51,7 @@ impl Turns {
     pub unsafe fn take(asids: u32, slice: u64) -> &'static mut Self {
         // SAFETY: called once, so no other reference exists.
         let turns = unsafe { &mut *TABLE.0.get() };
-        turns.asids = Asids::new(if defect::ASID_BEYOND { u32::MAX } else { asids });
+        turns.asids = Asids::new(if defect::ASID_BEYOND.is_on() { u32::MAX } else { asids });
         turns.slice = slice;
         turns
     }
@@ -129,7 +129,7 @@ impl Turns {
 
     /// Gives a guest its turn.
     fn enter(&mut self, number: usize) -> &mut Guest {
-        if number != self.current && !defect::BREAKPOINTS_SHARED {
+        if number != self.current && !defect::BREAKPOINTS_SHARED.is_on() {
             self.seats[self.current].breakpoints = breakpoints();
             set_breakpoints(self.seats[number].breakpoints);
         }
@@ -144,8 +144,8 @@ impl Turns {
         let guest = seat.guest.as_mut().expect("it was chosen because it is there");
         guest.state = State::Runs;
         let (asid, flush) = self.asids.give(&mut seat.asid);
-        guest.vmcb.control.guest_asid = if defect::ASID_ZERO { Asid::HOST } else { asid };
-        if flush && !defect::ASID_UNFLUSHED {
+        guest.vmcb.control.guest_asid = if defect::ASID_ZERO.is_on() { Asid::HOST } else { asid };
+        if flush && !defect::ASID_UNFLUSHED.is_on() {
             guest.flush();
         }
         guest

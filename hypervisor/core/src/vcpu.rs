@@ -59,7 +59,7 @@ impl Vcpu {
 
     /// The current privilege level: the VMCB's, not that of a selector (15.5.1).
     pub fn cpl(&self) -> u8 {
-        if defect::CPL_FROM_DPL {
+        if defect::CPL_FROM_DPL.is_on() {
             return self.vmcb.save.cs.attributes.dpl();
         }
         self.vmcb.save.cpl
@@ -114,7 +114,9 @@ impl Vcpu {
         } else {
             2
         };
-        defect::LENGTH_ASSUMED.then(|| self.vmcb.save.rip.wrapping_add(length))
+        defect::LENGTH_ASSUMED
+            .is_on()
+            .then(|| self.vmcb.save.rip.wrapping_add(length))
     }
 
     /// The next RIP, if the processor told it (15.7.1).
@@ -140,7 +142,7 @@ impl Vcpu {
     pub fn retire_to_64(&mut self, rip: u64) -> Next {
         let vmcb = &mut *self.vmcb;
         vmcb.save.rip = rip;
-        if !defect::SHADOW_KEPT {
+        if !defect::SHADOW_KEPT.is_on() {
             vmcb.control.int_state -= IntState::INTERRUPT_SHADOW;
         }
         if vmcb.save.rflags.contains(Rflags::TF) {
@@ -166,7 +168,7 @@ impl Vcpu {
     #[inline(never)]
     pub fn raise(&mut self, vector: u8, error: Option<u32>) -> Next {
         let control = &mut self.vmcb.control;
-        let before = match defect::FAULTS_NOT_COMBINED {
+        let before = match defect::FAULTS_NOT_COMBINED.is_on() {
             true => EventInjection::NONE,
             false => control.exit_int_info,
         };
@@ -183,8 +185,8 @@ impl Vcpu {
 pub fn flush_control(features: SvmFeatures) -> TlbControl {
     const RESERVED: TlbControl = TlbControl(2);
     match TlbControl::guest(features) {
-        _ if defect::FLUSH_RESERVED => RESERVED,
-        _ if defect::FLUSH_ALL => TlbControl::ALL,
+        _ if defect::FLUSH_RESERVED.is_on() => RESERVED,
+        _ if defect::FLUSH_ALL.is_on() => TlbControl::ALL,
         flush => flush,
     }
 }

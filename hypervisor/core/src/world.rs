@@ -65,6 +65,7 @@ pub unsafe fn enter(
     interruptible: bool,
 ) -> Result<(), Fault> {
     count_vmrun();
+    defect::leave_out(defect::GIF_SET.is_on(), defect::HOST_STATE_LEFT.is_on());
     // SAFETY: the caller answers for the state; enter_guest keeps the host's registers as the calling convention says.
     result(unsafe { enter_guest(registers, vmcb.0, operand(vmcb).0, host_vmcb.0, interruptible.into()) })
 }
@@ -103,8 +104,8 @@ pub fn result(answer: u64) -> Result<(), Fault> {
 /// What VMRUN gets in rAX: the VMCB's address, but for the seeded defects.
 pub fn operand(vmcb: HostPhys) -> HostPhys {
     match vmcb.0 {
-        address if defect::BAD_RAX => HostPhys(address + 8),
-        address if defect::RAX_BEYOND => HostPhys(address | 1 << 52),
+        address if defect::BAD_RAX.is_on() => HostPhys(address + 8),
+        address if defect::RAX_BEYOND.is_on() => HostPhys(address | 1 << 52),
         address => HostPhys(address),
     }
 }

@@ -107,7 +107,7 @@ pub fn answer(function: u32, subfunction: u32) -> CpuidResult {
         LEAF_MAX_EXTENDED => host(),
         LEAF_EXTENDED_FEATURES => {
             let leaf = host();
-            let hidden = if defect::SVM_VISIBLE {
+            let hidden = if defect::SVM_VISIBLE.is_on() {
                 HIDDEN_81_ECX
             } else {
                 HIDDEN_81_ECX | SVM

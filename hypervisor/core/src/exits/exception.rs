@@ -16,7 +16,7 @@ use svm::regs::Rflags;
 /// (APM vol. 2, 15.9). On the processor that the guest believes in they do not exist.
 pub fn general_protection(guest: &mut Guest) -> Next {
     let error = guest.vmcb.control.exit_info_1 as u32;
-    if error == 0 && !defect::CPL3_GP && is_svm_instruction(guest) {
+    if error == 0 && !defect::CPL3_GP.is_on() && is_svm_instruction(guest) {
         return guest.raise(INVALID_OPCODE, None);
     }
     guest.raise(GENERAL_PROTECTION, Some(error))
@@ -47,7 +47,7 @@ pub fn double_fault(guest: &mut Guest) -> Next {
         "the guest's handler of {:?} faulted: #DF",
         guest.vmcb.control.exit_int_info
     );
-    if defect::DOUBLE_FAULT_RESUMED {
+    if defect::DOUBLE_FAULT_RESUMED.is_on() {
         const DIV: u64 = 2;
         guest.vmcb.save.rip += DIV;
         return Next::Resume;
@@ -76,7 +76,7 @@ pub fn page_fault(guest: &mut Guest) -> Next {
     let found = match found {
         Ok(found) => found,
         Err(WalkError::PageFault(code)) => {
-            if !defect::CR2_LOST {
+            if !defect::CR2_LOST.is_on() {
                 guest.vmcb.save.cr2 = linear;
             }
             return guest.raise(PAGE_FAULT, Some(code.bits()));

@@ -81,7 +81,7 @@ fn own(guest: &mut Guest) -> Option<u64> {
 pub fn serve(vcpu: &mut Vcpu, read: impl FnOnce(GuestPhys, &mut [u8]) -> Option<()>) -> Option<Next> {
     let (rbx, rcx) = (vcpu.registers.rbx, vcpu.registers.rcx);
     let result = match vcpu.rax() as u32 {
-        _ if vcpu.cpl() != 0 && !defect::USER_HYPERCALLS => DENIED,
+        _ if vcpu.cpl() != 0 && !defect::USER_HYPERCALLS.is_on() => DENIED,
         PRINT => print(read, GuestPhys(rbx), rcx),
         RECORD => note(rbx, rcx),
         EXIT => return Some(Next::End(End::Exit(rbx))),

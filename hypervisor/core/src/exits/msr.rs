@@ -35,14 +35,18 @@ fn read(guest: &Guest, register: u32) -> Result<u64, Illegal> {
     match register {
         msr::EFER => {
             let efer = guest.system_registers().efer;
-            let shown = if defect::EFER_VISIBLE { efer | Efer::SVME } else { efer };
+            let shown = if defect::EFER_VISIBLE.is_on() {
+                efer | Efer::SVME
+            } else {
+                efer
+            };
             Ok(shown.bits())
         }
         msr::PAT => Ok(guest.vmcb.save.g_pat),
         msr::TSC => Ok(time_stamp().wrapping_add(guest.vmcb.control.tsc_offset)),
         msr::DEBUG_CTL => Ok(0),
-        msr::VM_CR if defect::VM_CR_READABLE => try_rdmsr(register).map_err(|_| Illegal),
-        msr::VM_HSAVE_PA if defect::HSAVE_READABLE => try_rdmsr(register).map_err(|_| Illegal),
+        msr::VM_CR if defect::VM_CR_READABLE.is_on() => try_rdmsr(register).map_err(|_| Illegal),
+        msr::VM_HSAVE_PA if defect::HSAVE_READABLE.is_on() => try_rdmsr(register).map_err(|_| Illegal),
         _ => Err(Illegal),
     }
 }

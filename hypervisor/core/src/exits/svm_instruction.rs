@@ -9,7 +9,7 @@ use crate::guest::Guest;
 
 /// Raises #UD.
 pub fn handle(guest: &mut Guest) -> Next {
-    if defect::SVM_INSN_SKIPPED && guest.cpl() == 0 {
+    if guest.cpl() == 0 && defect::SVM_INSN_SKIPPED.is_on() {
         return guest.retire();
     }
     guest.raise(INVALID_OPCODE, None)

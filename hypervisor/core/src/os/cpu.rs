@@ -172,7 +172,7 @@ impl<'m> Cpu<'m> {
     fn learn_access(&mut self, cr3: u64, rip: u64) -> Option<mmio::Access> {
         let code = self.code_size();
         let decode = |bytes: &[u8]| mmio::decode(bytes, code);
-        if defect::DECODE_UNCHECKED
+        if defect::DECODE_UNCHECKED.is_on()
             && let Some(access) = decode(self.vmcb.control.instruction())
         {
             return Some(access);
@@ -209,7 +209,7 @@ impl<'m> Cpu<'m> {
             return self.retire_to(next);
         }
         let (cr3, rip) = (self.vmcb.save.cr3, self.vmcb.save.rip);
-        if defect::STALE_CODE && self.stale.0 == rip {
+        if self.stale.0 == rip && defect::STALE_CODE.is_on() {
             let next = rip.wrapping_add(self.stale.1.into());
             return self.retire_to_64(next);
         }
@@ -231,7 +231,7 @@ impl<'m> Cpu<'m> {
             .flatten();
         match learnt.or_else(|| Some(self.instruction()?.length)) {
             Some(length) => {
-                if defect::STALE_CODE {
+                if defect::STALE_CODE.is_on() {
                     self.stale = (rip, length);
                 }
                 self.retire_to(rip.wrapping_add(length.into()))

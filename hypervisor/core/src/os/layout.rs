@@ -86,14 +86,18 @@ impl Layout {
 
     /// What the guest is told of its memory.
     pub fn told(&self) -> Result<MemoryMap, TooMany> {
-        let kept: &[Span] = if defect::MEMORY_OFFERED { &[] } else { &self.hidden };
+        let kept: &[Span] = if defect::MEMORY_OFFERED.is_on() {
+            &[]
+        } else {
+            &self.hidden
+        };
         MemoryMap::without(self.areas().iter().copied(), kept)
     }
 
     /// What the guest's tables do not lead to.
     pub fn unmapped(&self) -> [Span; KEPT] {
         let [startup, image, mut pool] = self.hidden;
-        if defect::ROOM_MAPPED {
+        if defect::ROOM_MAPPED.is_on() {
             pool.end = self.room().0;
         }
         [startup, image, pool]

@@ -105,7 +105,7 @@ impl Machine {
     /// here is never shown to the guest.
     pub fn read_entry(&self, address: GuestPhys) -> Option<u64> {
         let aligned = address.0 & !7;
-        if aligned >= MAPPED && !defect::WALK_UNBOUNDED {
+        if aligned >= MAPPED && !defect::WALK_UNBOUNDED.is_on() {
             return None;
         }
         // SAFETY: below 4 GiB linear is physical; the guest's other processors may write it meanwhile, so it is copied once
@@ -149,7 +149,7 @@ fn nested(pool: TablePool, hidden: &[Span; KEPT], apic: GuestPhys) -> Tables<Tab
         (PageSize::Large, MAPPED)
     };
     let mut tables = Tables::new(pool, Levels::Four).expect("the pool is fresh");
-    let hidden = if defect::HYPERVISOR_MAPPED {
+    let hidden = if defect::HYPERVISOR_MAPPED.is_on() {
         &[Span::default(); KEPT]
     } else {
         hidden

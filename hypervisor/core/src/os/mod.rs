@@ -75,7 +75,7 @@ fn start(boot: &Boot, options: &Options, layout: &Layout, load: impl FnOnce() ->
     for vector in EXCEPTIONS {
         descriptors::keep_stack(vector);
     }
-    let needed = if defect::NPT_ASSUMED {
+    let needed = if defect::NPT_ASSUMED.is_on() {
         SvmFeatures::empty()
     } else {
         SvmFeatures::NP

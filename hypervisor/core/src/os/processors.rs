@@ -11,6 +11,7 @@ use runtime::{descriptors, exit, log};
 use svm::addr::{HostPhys, PAGE_SIZE};
 use svm::vmcb::Vmcb;
 
+use crate::defect;
 use crate::startup::{self, enable, wait_for_startup};
 
 use super::cpu::Cpu;
@@ -118,5 +119,7 @@ extern "sysv64" fn startup_rust(id: u32) -> ! {
     setup::started(vmcb, machine, vector.load(Ordering::Acquire));
     wake(id);
     let signature = cpuid(1, 0).eax;
-    exit(run::run(&mut Cpu::started(vmcb, machine, id, signature)))
+    let outcome = run::run(&mut Cpu::started(vmcb, machine, id, signature));
+    defect::report();
+    exit(outcome)
 }

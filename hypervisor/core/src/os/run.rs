@@ -34,7 +34,7 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
         control.event_injection = EventInjection::NONE;
         // What the four handlers below leave alone; whatever else happens says what it changes.
         control.clean = cpu.clean;
-        if defect::MAP_CHANGED {
+        if defect::MAP_CHANGED.is_on() {
             // SAFETY: the map is ours; linear is physical.
             unsafe { (cpu.vmcb.control.iopm_base_pa.0 as *mut u8).write_volatile(0xFF) };
         }
@@ -42,7 +42,7 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
             halt::woken(cpu);
         }
         let next = dispatch(cpu);
-        if defect::CLEAN_LIES {
+        if defect::CLEAN_LIES.is_on() {
             cpu.vmcb.control.clean = cpu.clean;
         }
         if let Next::Resume = next {
@@ -56,7 +56,7 @@ pub fn run(cpu: &mut Cpu) -> Outcome {
 #[cold]
 fn ended(cpu: &Cpu, last: Next) -> Outcome {
     match last {
-        Next::End(End::Shutdown) if defect::SHUTDOWN_UNNAMED => Outcome::UnhandledExit,
+        Next::End(End::Shutdown) if defect::SHUTDOWN_UNNAMED.is_on() => Outcome::UnhandledExit,
         Next::End(end) => report::end(cpu, end, None),
         Next::Unhandled | Next::Resume => {
             report::exit(cpu);

@@ -49,7 +49,7 @@ fn control(vmcb: &mut Vmcb, machine: &Machine) {
     vmcb.control.tlb_control = flush_control(machine.features);
     vmcb.control.nested = NestedControl::NP_ENABLE;
     vmcb.control.n_cr3 = machine.nested_root();
-    if defect::CLEAN_AT_FIRST && machine.features.contains(SvmFeatures::VMCB_CLEAN) {
+    if machine.features.contains(SvmFeatures::VMCB_CLEAN) && defect::CLEAN_AT_FIRST.is_on() {
         vmcb.control.clean = CleanBits::DEBUG_REGISTERS;
     }
     if machine.features.contains(SvmFeatures::LBR_VIRT) {
@@ -61,7 +61,7 @@ fn control(vmcb: &mut Vmcb, machine: &Machine) {
 fn ports(pages: &mut Pages, machine: &Machine) {
     pages.iopm.open();
     for rule in port::RULES {
-        let overlooked = defect::EXIT_PORT_PASSED && rule.port == port::LAST_EXIT;
+        let overlooked = defect::EXIT_PORT_PASSED.is_on() && rule.port == port::LAST_EXIT;
         pages.iopm.set(rule.port, !overlooked);
     }
     if let Some(power) = machine.power {
@@ -71,7 +71,7 @@ fn ports(pages: &mut Pages, machine: &Machine) {
 
 /// All closed but those of the policy.
 fn registers(pages: &mut Pages, features: SvmFeatures) {
-    if features.contains(SvmFeatures::LBR_VIRT) || defect::BRANCH_RECORDS_PASSED {
+    if features.contains(SvmFeatures::LBR_VIRT) || defect::BRANCH_RECORDS_PASSED.is_on() {
         for register in BRANCH_RECORDS {
             for access in [MsrAccess::Read, MsrAccess::Write] {
                 let _ = pages.msrpm.set(register, access, false);
@@ -81,7 +81,7 @@ fn registers(pages: &mut Pages, features: SvmFeatures) {
     for rule in msr::RULES {
         for register in rule.first..=rule.last {
             for (access, what) in [(MsrAccess::Read, rule.read), (MsrAccess::Write, rule.write)] {
-                if what == msr::Access::Pass && !(defect::MSR_REFUSED && register == msr::MTRR_CAP) {
+                if what == msr::Access::Pass && !(defect::MSR_REFUSED.is_on() && register == msr::MTRR_CAP) {
                     // A register that the map does not cover exits, and is passed through by hand.
                     let _ = pages.msrpm.set(register, access, false);
                 }
@@ -113,10 +113,10 @@ fn intercepts(vmcb: &mut Vmcb) {
         | Misc2::MWAIT
         | Misc2::MWAIT_CONDITIONAL
         | Misc2::RDPRU;
-    if defect::HALT_PASSED {
+    if defect::HALT_PASSED.is_on() {
         control.intercept_misc1 -= Misc1::HLT;
     }
-    if defect::SMI_INTERCEPTED {
+    if defect::SMI_INTERCEPTED.is_on() {
         control.intercept_misc1 |= Misc1::SMI;
     }
     // SVM instructions raise it at CPL 3 before their intercept.

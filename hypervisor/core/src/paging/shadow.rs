@@ -58,7 +58,7 @@ impl Shadow {
             really |= Efer::LME | Efer::LMA;
         }
         vmcb.save.efer = really;
-        if !defect::INTERCEPTED_FLUSH_MISSED {
+        if !defect::INTERCEPTED_FLUSH_MISSED.is_on() {
             vmcb.control.tlb_control = self.flush;
         }
     }

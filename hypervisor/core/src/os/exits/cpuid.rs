@@ -26,7 +26,7 @@ pub fn handle(cpu: &mut Cpu) -> Next {
 
 #[inline]
 fn tell(vcpu: &mut Vcpu, told: &CpuidResult) {
-    if defect::REGISTER_LOST && vcpu.rax() as u32 == LEAF_HYPERVISOR && vcpu.cpl() == 3 {
+    if vcpu.rax() as u32 == LEAF_HYPERVISOR && vcpu.cpl() == 3 && defect::REGISTER_LOST.is_on() {
         vcpu.write_register(12, 0, 8);
     }
     vcpu.set_rax(told.eax.into());
@@ -41,7 +41,7 @@ fn ask(cpu: &mut Cpu, function: u32, subfunction: u32) {
     let cr4 = cpu.vmcb.save.cr4;
     let host = cpu.machine.cpuid(function, subfunction);
     let mut told = answer(function, subfunction, host, cr4);
-    if defect::SVM_VISIBLE && function == LEAF_EXTENDED_FEATURES {
+    if function == LEAF_EXTENDED_FEATURES && defect::SVM_VISIBLE.is_on() {
         told.ecx |= host.ecx & SVM;
     }
     cpu.answers.keep(Question::new(function, subfunction, cr4), told);

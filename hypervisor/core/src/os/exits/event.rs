@@ -19,7 +19,7 @@ pub fn hypercall(cpu: &mut Cpu) -> Next {
 /// #GP: goes to the guest; but the #GP(0) of an SVM instruction becomes the #UD of a processor that has none (15.9).
 pub fn general_protection(cpu: &mut Cpu) -> Next {
     let error = cpu.vmcb.control.exit_info_1 as u32;
-    if error == 0 && cpu.cpl() != 0 && !defect::CPL3_GP && is_svm_instruction(cpu) {
+    if error == 0 && cpu.cpl() != 0 && !defect::CPL3_GP.is_on() && is_svm_instruction(cpu) {
         return cpu.raise(INVALID_OPCODE, None);
     }
     cpu.raise(GENERAL_PROTECTION, Some(error))

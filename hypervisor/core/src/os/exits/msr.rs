@@ -20,7 +20,7 @@ const LAST_OF_MAP: u32 = 0xC001_1FFF;
 pub fn handle(cpu: &mut Cpu) -> Next {
     const WRITE: u64 = 1;
     let register = cpu.registers.rcx as u32;
-    if defect::REGISTER_OVERLOOKED && register == LAST_OF_MAP {
+    if register == LAST_OF_MAP && defect::REGISTER_OVERLOOKED.is_on() {
         return Next::Unhandled;
     }
     let done = if cpu.vmcb.control.exit_info_1 == WRITE {
@@ -42,7 +42,7 @@ pub fn handle(cpu: &mut Cpu) -> Next {
 fn read(cpu: &Cpu, register: u32) -> Result<u64, Illegal> {
     match register {
         // What exits because it is emulated comes first: all else exits because the permission map cannot pass it.
-        svm::msr::EFER if defect::EFER_VISIBLE => Ok(cpu.vmcb.save.efer.bits()),
+        svm::msr::EFER if defect::EFER_VISIBLE.is_on() => Ok(cpu.vmcb.save.efer.bits()),
         svm::msr::EFER => Ok(cpu.system_registers().efer.bits()),
         svm::msr::PAT => Ok(cpu.vmcb.save.g_pat),
         _ => read_other(register),
@@ -51,7 +51,7 @@ fn read(cpu: &Cpu, register: u32) -> Result<u64, Illegal> {
 
 #[cold]
 fn read_other(register: u32) -> Result<u64, Illegal> {
-    if defect::MSR_REFUSED && register == msr::MTRR_CAP {
+    if register == msr::MTRR_CAP && defect::MSR_REFUSED.is_on() {
         return Err(Illegal);
     }
     match rule(register).map_or(Access::Fault, |rule| rule.read) {
@@ -75,7 +75,7 @@ fn write_efer(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
     let after = before.write_efer(value, &cpu.machine.processor)?;
     cpu.vmcb.save.efer = after.efer | Efer::SVME;
     cpu.vmcb.control.clean -= CleanBits::CONTROL_REGISTERS;
-    if before.needs_flush(&after) && !defect::FLUSH_MISSED {
+    if before.needs_flush(&after) && !defect::FLUSH_MISSED.is_on() {
         cpu.vmcb.control.tlb_control = flush_control(cpu.features);
     }
     Ok(())

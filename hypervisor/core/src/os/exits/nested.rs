@@ -85,10 +85,10 @@ pub fn write_command(cpu: &mut Cpu, value: u64) -> Result<(), Illegal> {
 /// processor by it.
 fn command(machine: &Machine, value: u32, target: u32) -> Option<u32> {
     let command = apic::Command(value);
-    if defect::NMI_DROPPED && command.is_nmi() {
+    if command.is_nmi() && defect::NMI_DROPPED.is_on() {
         return None;
     }
-    if defect::INIT_PASSED && command.is_init() {
+    if command.is_init() && defect::INIT_PASSED.is_on() {
         return Some(value);
     }
     let target = match (command.shorthand(), command.is_logical()) {

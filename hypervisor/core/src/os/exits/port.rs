@@ -23,7 +23,7 @@ pub fn handle(cpu: &mut Cpu) -> Next {
         written,
     };
     match judge(access, cpu.machine.power) {
-        Verdict::PowerOff if defect::POWER_OFF_MISNAMED => return Next::RESET,
+        Verdict::PowerOff if defect::POWER_OFF_MISNAMED.is_on() => return Next::RESET,
         Verdict::PowerOff => return Next::POWERED_OFF,
         Verdict::Reset => return Next::RESET,
         Verdict::Absent => {
@@ -33,7 +33,11 @@ pub fn handle(cpu: &mut Cpu) -> Next {
         }
         Verdict::Instead(value) => {
             let access = Access {
-                written: if defect::A20_PASSED { written } else { Some(value) },
+                written: if defect::A20_PASSED.is_on() {
+                    written
+                } else {
+                    Some(value)
+                },
                 ..access
             };
             // SAFETY: the policy chose the value.
@@ -42,7 +46,7 @@ pub fn handle(cpu: &mut Cpu) -> Next {
         Verdict::Pass => {
             // SAFETY: the policy found nothing in it that could harm the hypervisor.
             let mut read = unsafe { pass(access) };
-            if defect::A20_CLAIMED && access.port == SYSTEM_CONTROL {
+            if access.port == SYSTEM_CONTROL && defect::A20_CLAIMED.is_on() {
                 read &= !u32::from(A20);
             }
             if written.is_none() {
