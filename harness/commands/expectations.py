@@ -35,13 +35,15 @@ def update(recorded: Path, dry_run: bool) -> None:
 @command.command()
 @click.argument("recorded", metavar="[LEDGER]", required=False, type=click.Path(exists=True, path_type=Path))
 def check(recorded: Path | None) -> None:
-    """List expectations about unknown requirements or cases, those not understood, and, by LEDGER, stale ones.
+    """List expectations about unknown requirements or cases, those not understood, and, by LEDGER, those that are stale
+    or show in two ways.
 
     Exit status 1 when there are any.
     """
     wrong = expectations.complaints()
     if recorded is not None:
-        wrong += rewrite.stale(ledger.of(recorded))
+        witness = ledger.of(recorded)
+        wrong += rewrite.stale(witness) + rewrite.two_ways(witness)
     for line in wrong:
         click.echo(line)
     every = expectations.every()

@@ -15,6 +15,9 @@ from harness.machine.vmcb import FIELDS, Vmcb
 _PAGE = 0x1000
 
 
+NEVER_ENDED = "never ended"
+
+
 class NeverEnded(AssertionError):
     """A step that is judged never ended: the processor did something else than what the manual says, and went away."""
 
@@ -113,7 +116,7 @@ class Seen(BaseModel):
         try:
             return self.steps[number]
         except IndexError:
-            raise NeverEnded(f"step {step} never ended: the machine {self.ended}") from None
+            raise NeverEnded(f"step {step} {NEVER_ENDED}: the machine {self.ended}") from None
 
     def _place(self, name: str) -> int:
         for number, step in enumerate(self.program.steps):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 import harness
 from harness.engines.base import CpuModel
-from harness.lab.seen import Seen
+from harness.lab.seen import NEVER_ENDED, Seen
 from harness.observation import Observation
 
 
@@ -149,8 +149,8 @@ class Entry(_Line):
     ``artefacts`` are the files that the machine left, by their paths in the run's folder (in a ledger that was put
     together of several: behind the run's name). ``expectation`` is the known deviation that the case was held to,
     whatever came of it. ``case`` is the id that pytest knows it by; ``function`` is the same for all its parameters;
-    ``claim`` is the first line of its docstring; ``reason`` says why for every verdict but *pass*; times are in
-    seconds, ``started`` since 1970.
+    ``claim`` is the first line of its docstring; ``reason`` says why for every verdict but *pass*, and for an expected
+    failure what was expected: ``found`` is what it failed with this time. Times are in seconds, ``started`` since 1970.
     """
 
     line: Literal["entry"] = "entry"
@@ -165,6 +165,7 @@ class Entry(_Line):
     variant: str = ""
     verdict: Verdict
     reason: str = ""
+    found: str = ""
     started: float
     seconds: float
     expectation: str = ""
@@ -176,6 +177,11 @@ class Entry(_Line):
     def lost(self) -> bool:
         """Whether it stands for a case that was planned and never left a verdict."""
         return self.started == 0.0
+
+    @property
+    def hung(self) -> bool:
+        """Whether it is an expected failure of a case that never came to its judgement, because a step never ended."""
+        return NEVER_ENDED in self.found
 
     @property
     def setting(self) -> str:

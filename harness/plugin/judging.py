@@ -23,7 +23,9 @@ def pytest_runtest_makereport(
     if setting is None or not (call.when == "call" or (call.when == "setup" and not report.passed)):
         return report
     verdict, reason = _verdict(report, call)
-    writer(item.config).write(_entry(item, setting, verdict, reason, call))
+    expected = verdict is ledger.Verdict.EXPECTED_FAIL and call.excinfo is not None
+    found = _first_words(call.excinfo.value) if expected and call.excinfo else ""
+    writer(item.config).write(_entry(item, setting, verdict, reason, call).model_copy(update={"found": found}))
     report.user_properties.append(("verdict", verdict.value))
     return report
 
@@ -52,6 +54,11 @@ def _verdict(report: pytest.TestReport, call: pytest.CallInfo[None]) -> tuple[le
     if isinstance(error, AssertionError):
         return ledger.Verdict.FAIL, str(error).strip() or "assertion failed"
     return ledger.Verdict.ERROR, f"{type(error).__name__}: {error}"
+
+
+def _first_words(error: BaseException) -> str:
+    """What it says, without what pytest tells of the values."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _entry(

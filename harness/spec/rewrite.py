@@ -114,6 +114,22 @@ def stale(ledger: Ledger, folder: Path = paths.EXPECTATIONS) -> list[str]:
     return found
 
 
+def two_ways(ledger: Ledger, folder: Path = paths.EXPECTATIONS) -> list[str]:
+    """Expectations whose case hung in some settings and failed in others, a line each: one of them is not understood.
+
+    What shows by chance may show in any way.
+    """
+    seen = [p for p in points(ledger) if p.entry.found]
+    wrong = []
+    for name, deviations in expectations.every(folder).items():
+        for it in deviations:
+            here = [p for p in seen if name in (p.family, p.engine) and p.within(it)]
+            hung = [p for p in here if p.entry.hung]
+            if 0 < len(hung) < len(here) and not it.by_chance:
+                wrong.append(f"{name}.toml: {it.requirement} {it.case}: it hangs on {_where(hung)}, and not elsewhere")
+    return wrong
+
+
 def narrow(it: Deviation, bad: list[Point], good: list[Point]) -> Deviation | None:
     """The deviation without the points where it did not show; ``None`` when nothing is left of it.
 

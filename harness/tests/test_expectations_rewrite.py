@@ -199,6 +199,18 @@ def test_what_is_stale(file: Path) -> None:
     ]
 
 
+def test_what_shows_in_two_ways(file: Path) -> None:
+    it = ledger({(CASE, OLD, "EPYC", ""): KNOWN, (CASE, NEW, "EPYC", ""): KNOWN, (OTHER, OLD, "EPYC", ""): KNOWN})
+    ways = ("rax is 5, not 4", "step 3 never ended: the machine hung", "step 1 never ended: the machine hung")
+    found = [entry.model_copy(update={"found": way}) for entry, way in zip(it.entries, ways, strict=True)]
+    told = Ledger(header=it.header, planned=it.planned, evidence={}, entries=found)
+    assert rewrite.two_ways(told, file.parent) == [
+        f"qemu.toml: SVM-15.5.1-004 {CASE}: it hangs on qemu-11.1 11.1.3 (EPYC), and not elsewhere"
+    ]
+    file.write_text(FILE.replace(f'case = "{CASE}"', f'case = "{CASE}"\nby_chance = true'))
+    assert not rewrite.two_ways(told, file.parent)
+
+
 @pytest.mark.parametrize("header", [{"defect": "vendor-unchecked"}, {"hypervisor": "foreign"}])
 def test_only_our_own_sound_hypervisor_is_a_witness(file: Path, header: dict[str, str]) -> None:
     with pytest.raises(SvmconfError, match="need not be the engine's doing"):

@@ -223,6 +223,9 @@ def test_is_reached_and_fails(seen): assert seen.outcome == "something else"
     assert result.ledger is not None
     reasons = {entry.function.rpartition("::test_")[2]: entry.reason for entry in result.ledger.entries}
     assert reasons["does_not_show"] == f"not this time: {reasons['shows_by_chance']}"
+    found = {entry.function.rpartition("::test_")[2]: entry.found for entry in result.ledger.entries}
+    assert found.pop("deviates") == found.pop("shows_by_chance") == "assert 'ready' == 'something else'"
+    assert found.pop("is_not_reached") == "not as far as that" and not any(found.values())
 
 
 def test_a_worker_that_dies_loses_no_row(suite: Suite) -> None:

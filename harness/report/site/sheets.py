@@ -46,6 +46,12 @@ class Way(Several):
         return "" if self.first.reason == self.words else self.first.reason
 
     @property
+    def found(self) -> str:
+        """What an expected failure failed with, where it was not the same each time the most frequent."""
+        found = Counter(filter(None, (one.entry.found for one in self.judged)))
+        return next((words for words, _ in found.most_common(1)), "")
+
+    @property
     def cases(self) -> list[str]:
         """The names of the cases."""
         return list(dict.fromkeys(one.entry.function.rpartition("::")[2] for one in self.judged))
