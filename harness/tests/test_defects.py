@@ -52,11 +52,13 @@ class Watched:
         self._met = cache(self._tell)
         self._alone: Callable[[str, str], Alone] = plain._alone if plain else cache(self._boot_alone)
 
-    def observe(self, boot: Boot, cpu: str) -> Observation | None:
-        """What came of it; nothing where the defect is not met, so that it would be as without."""
+    def observe(self, boot: Boot, cpu: str, in_any_case: bool) -> Observation | None:
+        """What came of it; nothing where the defect is not met, so that it would be as without.
+
+        With ``in_any_case`` it boots all the same: where timing decides what is met, the plain boot may have missed it.
+        """
         boot = self.run.choose(boot)
-        # A Linux boots for defects that it comes by, and takes long.
-        if self._plain and boot.linux is None and self.defect not in self._plain.met(boot, cpu):
+        if self._plain and not in_any_case and self.defect not in self._plain.met(boot, cpu):
             return None
         return self._watched(boot.model_dump_json(), cpu)
 
@@ -112,7 +114,9 @@ def verdicts(
             if not linux:
                 continue
             variants = variants[:1]
-        seen = [watched.observe(_shorter(boot), cpu) for boot in variants]
+        # A Linux boots only for defects that it comes by, and takes long.
+        in_any_case = named(name) or about_linux(boots)
+        seen = [watched.observe(_shorter(boot), cpu, in_any_case) for boot in variants]
         results = [_judge(case, boots, one) for one in seen if one is not None]
         found[name] = next((v for v in ("red", "not run") if v in results), "green")
     return found
