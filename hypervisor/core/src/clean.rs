@@ -26,7 +26,9 @@ impl Clean {
 
     /// To be called right after #VMEXIT.
     pub fn keep(&mut self, vmcb: &Vmcb, features: SvmFeatures) {
-        self.0 = features.contains(SvmFeatures::VMCB_CLEAN).then(|| Cached::of(vmcb));
+        if features.contains(SvmFeatures::VMCB_CLEAN) {
+            self.0 = Some(Cached::of(vmcb));
+        }
     }
 
     /// VMRUN refused the VMCB: nobody knows what the processor has kept. Or the guest has moved: it has kept nothing.

@@ -103,7 +103,7 @@ impl Turns {
     /// Interrupts those whose alarm is due, and wakes those that are interrupted.
     fn ring(&mut self) {
         let now = timer::ticks();
-        for guest in self.seats.iter_mut().filter_map(|seat| seat.guest.as_mut()) {
+        for guest in self.seats[..self.seated].iter_mut().filter_map(|seat| seat.guest.as_mut()) {
             if let Some((_, event)) = guest.alarm.take_if(|(due, _)| *due <= now) {
                 guest.pending.ask(event);
             }
@@ -152,7 +152,7 @@ impl Turns {
     }
 
     fn guests(&self) -> impl Iterator<Item = &Guest> {
-        self.seats.iter().filter_map(|seat| seat.guest.as_ref())
+        self.seats[..self.seated].iter().filter_map(|seat| seat.guest.as_ref())
     }
 
     /// The guest whose turn it is has ended.
