@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness import build
 from harness.boot import Boot, Insn
@@ -21,7 +24,7 @@ from harness.machine.ending import Ending, How
 from harness.machine.process import Child
 from harness.machine.registers import Registers
 from harness.machine.vmcb import Vmcb
-from harness.model.explain.sources import Known, of_observation
+from harness.model.explain.sources import Known, of_file, of_observation
 from harness.model.explain.words import Explanation
 from harness.model.guests import Mode, guest
 from harness.model.state import with_field
@@ -124,6 +127,15 @@ def test_fields_with_place_value_section_and_change(explain: Explain, page: Call
         "  smallest change   clear NW (bit 29): cr0 = 0x80000011",
         "  smallest change   set bit 0: guest_asid = 0x1",
     ]
+
+
+@given(number=st.integers(0, 2**64 - 1))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_page_holds(number: int, tmp_path: Path) -> None:
+    """Bytes that nobody meant for a VMCB have something to be said of, too."""
+    (file := tmp_path / "garbage").write_bytes(random.Random(number).randbytes(0x1000))
+    found = of_file(file, Known(EVERYTHING if number & 1 else None), rax=number)
+    assert found.status == 1 and "VMRUN" in found.text() and Explanation.model_validate_json(found.model_dump_json())
 
 
 def test_as_json(explain: Explain, page: Callable[..., Path]) -> None:

@@ -157,9 +157,10 @@ def _mend(state: State, wrong: list[Violation]) -> Mend | None:
     field = wrong[0].field
     changes = [one.change for one in wrong if one.change is not None]
     if len(changes) < len(wrong):
+        if field != "rAX":
+            return None
         page = f"{value_of(state, field) & -0x1000:#x}"
-        words = f"rAX = the physical address that the host's page tables have for {page}"
-        return Mend(field=field, words=words) if field == "rAX" else None
+        return Mend(field=field, words=f"rAX = the physical address that the host's page tables have for {page}")
     old = new = value_of(state, field)
     for change in changes:
         new = change.of(new)
@@ -190,9 +191,12 @@ def _text(it: Explanation) -> Iterator[str]:
         yield f"VMRUN{at}: it breaks no rule that can be judged with what is known"
     if it.note:
         yield f"  {it.note}"
+    said = ""
     for one in it.findings:
         later = one.effect != it.outcome
-        yield f"  {one.requirements[0]:<17} {one.rule}" + (f" [{one.effect}]" if later else "")
+        rule = f"  {one.requirements[0]:<17} {one.rule}" + (f" [{one.effect}]" if later else "")
+        if rule != said:  # several fields may break the same
+            yield (said := rule)
         if later:
             yield f"  {'':<17} {one.field} is {one.value}: {one.why}"
     yield from (f"  smallest change   {mend.words}" for mend in it.mends)
