@@ -19,10 +19,14 @@ def sets(what: str, dr7: int) -> str:
 
 
 STORES = f"mov [{HERE:#x}], eax"
-FIRST = Tries(
+ON_INSTRUCTIONS = Tries(
     {
         "instruction": tried("cpuid", CPUID, DB, before=sets("rel here", ENABLED) + "here:", endless=True),
         "no instruction": tried("cpuid", CPUID, DB, before=sets("rel here", OFF) + "here:", endless=True),
+    }
+)
+ON_DATA = Tries(
+    {
         "store": tried(
             "cpuid", CPUID, DB, before=sets(f"{HERE:#x}", ENABLED | WRITES_OF_4_BYTES) + STORES, endless=True
         ),
@@ -34,16 +38,16 @@ FIRST = Tries(
 
 
 @requirement("SVM-15.7-005")
-@executes(FIRST.programs)
+@executes(ON_INSTRUCTIONS.programs)
 def test_instruction_breakpoint_comes_first(ran: Seen) -> None:
     """An intercepted CPUID with a breakpoint on it exits with the #DB, and without one with its own code."""
-    FIRST.exit(ran, DB, "instruction")
-    FIRST.exit(ran, CPUID, "no instruction")
+    ON_INSTRUCTIONS.exit(ran, DB, "instruction")
+    ON_INSTRUCTIONS.exit(ran, CPUID, "no instruction")
 
 
 @requirement("SVM-15.7-007")
-@executes(FIRST.programs)
+@executes(ON_DATA.programs)
 def test_data_breakpoint_comes_first(ran: Seen) -> None:
     """An intercepted CPUID behind a store that is watched exits with the #DB, else with its own code."""
-    FIRST.exit(ran, DB, "store")
-    FIRST.exit(ran, CPUID, "other store")
+    ON_DATA.exit(ran, DB, "store")
+    ON_DATA.exit(ran, CPUID, "other store")
