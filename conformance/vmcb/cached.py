@@ -89,14 +89,16 @@ def _tsc_offset(seen: VmrunSeen) -> int | str:
 INTERCEPTS = {
     "CR reads": tells_exit("mov rcx, cr0", {"intercept_cr_read": 1}, "VMMCALL", "CR0_READ"),
     "CR writes": tells_exit("mov rcx, cr0\nmov cr0, rcx", {"intercept_cr_write": 1}, "VMMCALL", "CR0_WRITE"),
-    "DR reads": tells_exit("mov rcx, dr0", {"intercept_dr_read": 1}, "VMMCALL", "DR0_READ"),
-    "DR writes": tells_exit("mov dr0, rcx", {"intercept_dr_write": 1}, "VMMCALL", "DR0_WRITE"),
     "exceptions": tells_exit("ud2", {"intercept_exceptions": 0}, "EXCP_UD", "SHUTDOWN", intercept_exceptions=1 << 6),
     "CPUID": tells_exit("cpuid", {"intercept_misc1": _MISC1 | 1 << 18}, "VMMCALL", "CPUID"),
     "CPUID, no more": tells_exit(
         "cpuid", {"intercept_misc1": _MISC1}, "CPUID", "VMMCALL", intercept_misc1=_MISC1 | 1 << 18
     ),
     "WBINVD": tells_exit("wbinvd", {"intercept_misc2": _MISC2 | 1 << 9}, "VMMCALL", "WBINVD"),
+}
+DEBUG_INTERCEPTS = {
+    "DR reads": tells_exit("mov rcx, dr0", {"intercept_dr_read": 1}, "VMMCALL", "DR0_READ"),
+    "DR writes": tells_exit("mov dr0, rcx", {"intercept_dr_write": 1}, "VMMCALL", "DR0_WRITE"),
 }
 TSC = {
     "TSC_OFFSET": Change(

@@ -6,7 +6,18 @@ processor must not look at it.
 
 from collections.abc import Mapping
 
-from conformance.vmcb.cached import ASID_0, BY_BIT, EVERYTHING, MASKING, NEVER_CACHED, PAT, PLAIN, TSC, VECTOR
+from conformance.vmcb.cached import (
+    ASID_0,
+    BY_BIT,
+    DEBUG_INTERCEPTS,
+    EVERYTHING,
+    MASKING,
+    NEVER_CACHED,
+    PAT,
+    PLAIN,
+    TSC,
+    VECTOR,
+)
 from conformance.vmcb.rewritten import ALL_CLEAN, Change, moved, rewritten, takes_effect
 from harness.cases import Cpus, executes, requirement
 from harness.lab.program import Program
@@ -47,8 +58,15 @@ def test_another_vmcb_is_not_clean(ran: Seen) -> None:
 @requirement("SVM-15.15-006")
 @executes(with_only(0))
 def test_bit_0_intercepts(ran: Seen) -> None:
-    """With only clean bit 0 clear changes of the intercept vectors take effect."""
+    """With only clean bit 0 clear changes of the other intercept vectors take effect."""
     takes_effect(ran, BY_BIT[0])
+
+
+@requirement("SVM-15.15-006")
+@executes(with_only(0, DEBUG_INTERCEPTS))
+def test_bit_0_intercepts_of_debug_registers(ran: Seen) -> None:
+    """With only clean bit 0 clear changes of the intercepts of debug registers take effect."""
+    takes_effect(ran, DEBUG_INTERCEPTS)
 
 
 @requirement("SVM-15.15-006")

@@ -10,7 +10,7 @@ from harness.lab.guest import Guest, Mode, guest
 from harness.lab.programs import vmruns
 from harness.lab.seen import Seen
 from harness.model import exits
-from harness.model.registers import Efer, Event, Vintr
+from harness.model.registers import Event, Misc2, Vintr
 
 _CODES = places.DATA + 0x10 * places.PAGE
 
@@ -19,7 +19,7 @@ REASONS = {
     "CPUID": (tried("cpuid", exits.CPUID), exits.CPUID),
     "#UD": (raises("ud2", UD), UD),
     "shutdown": (raises("ud2"), exits.SHUTDOWN),
-    "no guest": (tried("nop", efer=Efer.LME | Efer.LMA), INVALID),
+    "no guest": (tried("nop", intercept_misc2=Misc2.VMMCALL), INVALID),
 }
 
 

@@ -62,6 +62,8 @@ TURNED_RED_BY = {
     "test_limits_of_fs_and_gs_are_loaded": VMLOAD_DOES_NOTHING,
     "test_other_attributes_of_fs_and_gs_are_ignored": VMLOAD_DOES_NOTHING,
     "test_other_attributes_of_the_task_are_ignored": VMLOAD_DOES_NOTHING,
+    # Its VMRUN is at the end of what the host can reach, and not in the step, where the defect is.
+    "test_rip_that_is_not_canonical": WRMSR_DOES_NOTHING,
     "test_cpuid_tells_revision_and_asids": Fault(insn=Insn.CPUID, select=CPUID_SVM, force={"rax": (0, 0xFF)}),
 }
 """The defect for a case that is not about VMRUN."""
