@@ -3,14 +3,14 @@
 from conformance.event_injection.guests import EXCEPTION, INTERRUPT, Tables
 from conformance.exception_intercepts.guests import IDT_NOWHERE, PF, UD, raises
 from conformance.intercepts.tried import NOT_RUN, tried
-from conformance.vmrun.guests import INVALID, VMMCALL, each_ends
+from conformance.vmrun.guests import VMMCALL, each_ends
 from harness.cases import executes, requirement
 from harness.lab import places
 from harness.lab.guest import Guest, Mode, guest
 from harness.lab.programs import vmruns
 from harness.lab.seen import Seen
 from harness.model import exits
-from harness.model.registers import Event, Misc2, Vintr
+from harness.model.registers import Event, Vintr
 
 _CODES = places.DATA + 0x10 * places.PAGE
 
@@ -19,7 +19,7 @@ REASONS = {
     "CPUID": (tried("cpuid", exits.CPUID), exits.CPUID),
     "#UD": (raises("ud2", UD), UD),
     "shutdown": (raises("ud2"), exits.SHUTDOWN),
-    "no guest": (tried("nop", intercept_misc2=Misc2.VMMCALL), INVALID),
+    "INTn": (tried("int 0x80", exits.INTN), exits.INTN),
 }
 
 
