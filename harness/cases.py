@@ -43,6 +43,7 @@ class Cpus(Enum):
     WITHOUT_SVM = "AMD models without SVM, by nature or by -svm"
     FOREIGN = "models of vendors that never had SVM"
     CHOSEN = "the chosen models, whatever they have"
+    FULLEST = "the chosen models that have SVM; where none were chosen the one that has most of what SVM offers"
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,11 @@ class Recorded:
         """Not known any more, and not needed: the settings are those recorded."""
         return ()
 
+    @property
+    def fullest_cpu(self) -> str:
+        """Not known any more, and not needed either."""
+        return ""
+
     def lacks(self, boot: Boot) -> str:
         """Nothing: what could not be observed has no evidence."""
         return ""

@@ -176,6 +176,9 @@ class Run:
             return list(models)
         if wanted is Cpus.WITH_SVM:
             return [cpu for cpu, model in models.items() if model.svm]
+        if wanted is Cpus.FULLEST:
+            fullest = [engine.fullest_cpu] if not self.cpu_choice else list(models)
+            return [cpu for cpu in fullest if engine.cpu(cpu).svm]
         if wanted is Cpus.WITH_NPT:
             return [cpu for cpu, model in models.items() if model.svm and model.npt]
         everything = engine.cpu_models()

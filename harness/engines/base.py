@@ -71,6 +71,10 @@ class Engine(Protocol):
     def foreign_cpus(self) -> tuple[str, ...]:
         """Models of vendors that never had SVM, to take when none are asked for."""
 
+    @property
+    def fullest_cpu(self) -> str:
+        """The model that has most of what SVM offers here, to take when none is asked for."""
+
     def lacks(self, boot: Boot) -> str:
         """Why this boot cannot be observed as it asks (a watched page, an injected fault); empty when it can."""
 

@@ -84,6 +84,11 @@ class Bochs:
         """Two of Intel's."""
         return ("core2_penryn_t9600", "corei7_haswell_4770")
 
+    @property
+    def fullest_cpu(self) -> str:
+        """The youngest."""
+        return "ryzen"
+
     def lacks(self, boot: Boot) -> str:
         """It can watch a page, and inject any fault. It has one processor, and some builds cannot divide."""
         if boot.all_processors > 1:

@@ -97,6 +97,11 @@ class KvmInTcg:
         """The same with Intel's name in CPUID, and without SVM."""
         return (_FOREIGN,)
 
+    @property
+    def fullest_cpu(self) -> str:
+        """What KVM makes of all that TCG can do."""
+        return "max"
+
     def lacks(self, boot: Boot) -> str:
         """It cannot watch a page, nor change memory. It has one processor."""
         if boot.all_processors > 1:

@@ -104,6 +104,11 @@ class Qemu:
         """Two of Intel's."""
         return ("Haswell", "Skylake-Server")
 
+    @property
+    def fullest_cpu(self) -> str:
+        """All that TCG can do: virtual GIF is in no other model that every version has."""
+        return "max" if self.accelerator == "tcg" else "host"
+
     def lacks(self, boot: Boot) -> str:
         """TCG can watch a page, KVM has debug registers of 8 bytes."""
         if boot.guard_hsave and self.accelerator != "tcg":

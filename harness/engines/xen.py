@@ -76,6 +76,11 @@ class Xen:
         """A domain may be told another vendor than the processor's."""
         return (_FOREIGN,)
 
+    @property
+    def fullest_cpu(self) -> str:
+        """There is one processor only."""
+        return _MODEL
+
     def lacks(self, boot: Boot) -> str:
         """L0's debugger sees and changes everything. There is no PC."""
         if boot.linux:
