@@ -12,6 +12,7 @@ class Msr(IntEnum):
     PAT = 0x277
     EFER = 0xC000_0080
     TSC_RATIO = 0xC000_0104
+    SYSCFG = 0xC001_0010
     HWCR = 0xC001_0015
     SMM_BASE = 0xC001_0111
     SMM_ADDR = 0xC001_0112
@@ -22,6 +23,8 @@ class Msr(IntEnum):
     VM_HSAVE_PA = 0xC001_0117
     SVM_KEY = 0xC001_0118
     SMM_KEY = 0xC001_0119
+    VMPAGE_FLUSH = 0xC001_011E
+    SEV_STATUS = 0xC001_0131
 
 
 class SmmCtl(IntFlag):
@@ -46,6 +49,9 @@ class VmCr(IntFlag):
 
 SMM_LOCK = 1 << 0
 """HWCR[SmmLock]: what configures SMM cannot be written (15.32)."""
+
+MEM_ENCRYPTION = 1 << 23
+"""SYSCFG[MemEncryptionModEn]: memory encryption, and with it SEV, can be used (15.34.3)."""
 
 CPUID_SVM = 0x8000_000A
 """The leaf of SVM revision and features."""

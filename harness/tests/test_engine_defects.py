@@ -47,6 +47,7 @@ TURNED_RED_BY = {
     "test_invlpga_takes_any_address": Fault(insn=Insn.INVLPGA, force={"rip": (1 << 47, 0)}),
     "test_svm_key_reads_as_0": Fault(insn=Insn.RDMSR, select=Msr.SVM_KEY, force={"rax": (1, 0)}),
     "test_svm_key_needs_no_svme": Fault(insn=Insn.WRMSR, select=Msr.SVM_KEY, force={"rip": (1 << 47, 0)}),
+    "test_smm_key_shows_no_key": Fault(insn=Insn.RDMSR, select=Msr.SMM_KEY, force={"rax": (1, 0)}),
     "test_vmmcall_in_the_host_is_ud": Fault(insn=Insn.VMMCALL, skip=True),
     **{
         f"test_{insn}_{claim}": Fault(insn=insn, skip=True)
