@@ -4,8 +4,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use kvm_bindings::{
-    KVM_EXIT_INTERNAL_ERROR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP, KVM_GUESTDBG_USE_HW_BP, KVM_MP_STATE_HALTED,
-    kvm_guest_debug, kvm_pit_config, kvm_userspace_memory_region,
+    KVM_CAP_MULTI_ADDRESS_SPACE, KVM_EXIT_INTERNAL_ERROR, KVM_GUESTDBG_ENABLE, KVM_GUESTDBG_SINGLESTEP,
+    KVM_GUESTDBG_USE_HW_BP, KVM_MP_STATE_HALTED, kvm_guest_debug, kvm_pit_config, kvm_userspace_memory_region,
 };
 use kvm_ioctls::{IoEventAddress, VcpuExit, VcpuFd, VmFd};
 
@@ -20,6 +20,8 @@ use crate::timer::{self, TICK, Ticking};
 use crate::wire::{End, How, Job};
 
 const TSS_ADDRESS: usize = 0xFFFB_D000;
+/// The slot of memory as SMM sees it, which is the same: who wants to handle SMIs has put code at 38000h.
+const IN_SMM: u32 = 1 << 16;
 const FLAG_INTERRUPT: u64 = 1 << 9;
 const SAMPLES: usize = 8;
 const SAMPLE_TICK: Duration = Duration::from_millis(2);
@@ -85,6 +87,11 @@ impl Machine {
         };
         // SAFETY: the mapping outlives the machine, by the order of the fields.
         unsafe { vm.set_user_memory_region(all) }.map_err(named("KVM_SET_USER_MEMORY_REGION"))?;
+        if kvm.check_extension_raw(KVM_CAP_MULTI_ADDRESS_SPACE.into()) > 1 {
+            let in_smm = kvm_userspace_memory_region { slot: IN_SMM, ..all };
+            // SAFETY: as above.
+            unsafe { vm.set_user_memory_region(in_smm) }.map_err(named("the memory in SMM"))?;
+        }
         let mut vcpu = vm.create_vcpu(0).map_err(named("KVM_CREATE_VCPU"))?;
         for port in devices::CONSOLES {
             vm.register_coalesced_mmio(IoEventAddress::Pio(port), 1)
