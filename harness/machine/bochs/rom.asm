@@ -6,7 +6,8 @@
 ;           Multiboot Specification 0.6.96, 3.2 "Machine state" for what is handed over.
 ; Memory    A ROM whose last 64 KiB are this, ending at 4 GiB. What is to be copied lies below it in the same ROM, its
 ;           list (see `orders`) at FFFF8000h; rom.py puts both there. RAM is not used, so there is no stack.
-; Contract  Entered by a reset. A second reset stops here: it must not start the image again behind our back.
+; Contract  Entered by a reset. A second reset stops here: it must not start the image again behind our back. But where
+;           the shutdown status in CMOS says so (0Ah, as of the PC/AT's BIOS) it jumps to where 40h:67h points.
 ; Leaves    to the image in 32-bit protected mode, flat segments, paging off, caches on, interrupts off, A20 open, EAX
 ;           and EBX as asked for, the other registers 0.
 
@@ -14,6 +15,10 @@ CMOS_INDEX      equ 70h
 CMOS_DATA       equ 71h
 CMOS_STARTED    equ 7Fh                 ; a byte that no clock and no BIOS uses; it is 0 at power-on
 STARTED         equ 5Ah
+CMOS_SHUTDOWN   equ 0Fh
+JUMP            equ 0Ah
+BIOS_DATA       equ 40h
+JUMP_TO         equ 67h
 SYSTEM_CONTROL  equ 92h
 A20_OPEN        equ 1 << 1
 FAST_RESET      equ 1 << 0
@@ -63,8 +68,23 @@ start:
         jmp     dword gdt.code - gdt:TOP + protected
 
 again:
+        mov     al, CMOS_SHUTDOWN
+        out     CMOS_INDEX, al
+        in      al, CMOS_DATA
+        cmp     al, JUMP
+        je      resume
+stop:
         hlt
-        jmp     again
+        jmp     stop
+
+resume:
+        mov     al, CMOS_SHUTDOWN
+        out     CMOS_INDEX, al
+        xor     al, al                  ; once
+        out     CMOS_DATA, al
+        mov     ax, BIOS_DATA
+        mov     ds, ax
+        jmp     far [JUMP_TO]
 
 bits 32
 ; IN        flat CS, the rest as at reset
