@@ -32,6 +32,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     """Check every case, let ``-k`` and the like choose among them, and keep this shard's."""
     _check(config, items)
+    absent = [item for item in items if _has_no_setting(item)]
+    items[:] = [item for item in items if not _has_no_setting(item)]
+    config.hook.pytest_deselected(items=absent)
     yield
     if guest := config.option.guest:
         others = [item for item in items if not _boots_guest(item, guest)]
@@ -62,6 +65,8 @@ def _check(config: pytest.Config, items: list[pytest.Item]) -> None:
     if wrong:
         raise pytest.UsageError("\n".join(wrong))
     for item in cases:
+        if _has_no_setting(item):
+            continue
         setting = setting_of(item)
         if setting is None:
             raise pytest.UsageError(f"{item.nodeid} judges nothing: give it @boots or @executes")
@@ -110,6 +115,11 @@ def _header(config: pytest.Config) -> ledger.Header:
     command = getattr(config, "workerinput", {}).get("svmconf_command") or circumstances.command()
     also = {"asked": asked, "seed": config.stash[SEED], "command": command}
     return config.stash[RUN].header().model_copy(update=also)
+
+
+def _has_no_setting(item: pytest.Item) -> bool:
+    """Whether it is a case that does not occur in this run: in a recording of others, there is nothing to judge."""
+    return setting_of(item) is None and not {"seen", "ran"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def _boots_guest(item: pytest.Item, guest: str) -> bool:

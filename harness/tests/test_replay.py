@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness import paths
 from harness.ledger import Verdict
 from harness.tests.test_plugin import Result, start
 
@@ -55,6 +59,16 @@ def test_a_case_that_asks_for_something_new_is_not_run(again: Callable[..., Resu
     result = again(asks, f"--replay={recorded}")
     assert result.verdicts()["ready"] is Verdict.NOT_RUN
     assert result.status == 1
+
+
+def test_cases_that_were_not_recorded_are_left_out(tmp_path: Path) -> None:
+    """The whole suite judges a run of one case: what else it has is not in there."""
+    svmconf = [sys.executable, "-m", "harness.cli"]
+    here: dict[str, Any] = {"cwd": paths.ROOT, "capture_output": True, "text": True, "timeout": 120}
+    case = ("-k", "test_unaligned_address_is_gp", "-n", "0")
+    subprocess.run([*svmconf, "run", "--no-allure", f"--out={tmp_path}", *case], check=True, **here)
+    done = subprocess.run([*svmconf, "judge", "-n", "0", f"--out={tmp_path}", str(tmp_path / "latest")], **here)
+    assert done.returncode == 0 and ", 0 verdicts changed" in done.stdout, done.stdout + done.stderr
 
 
 def test_no_ledger_is_one_line(again: Callable[..., Result]) -> None:
