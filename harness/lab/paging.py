@@ -90,8 +90,19 @@ class PageTables:
 
     def address_of_entry(self, linear: int) -> int:
         """The physical address of that entry."""
-        table, depth, _ = self._last(linear)
-        return table + self._index(depth, linear) * self._form.entry
+        return self.path(linear)[-1]
+
+    def path(self, linear: int) -> tuple[int, ...]:
+        """The physical addresses of all entries of the walk, from the root's to that one."""
+        found: list[int] = []
+        table = self.root
+        for depth, shift in enumerate(self._form.shifts):
+            found.append(table + self._index(depth, linear) * self._form.entry)
+            value = self._read(table, depth, linear)
+            if not value & Page.P or value & Page.PS or shift == 12:
+                break
+            table = value & _ADDRESS
+        return tuple(found)
 
     def change(self, linear: int, value: int) -> PageTables:
         """Put another value in place of that entry."""
