@@ -18,6 +18,7 @@ from conformance.nested_paging.spaces import (
     P,
     Space,
     faults,
+    tells,
 )
 from harness.cases import Cpus, executes, requirement
 from harness.lab.paging import FLAGS, LARGE, SMALL, Page
@@ -73,7 +74,7 @@ ACCESSES = Tries(
 def test_guest_tables_are_translated(ran: Seen) -> None:
     """A guest table that the nested tables lack, at any level, exits with 400h, for the table's own address."""
     tables = {"PDPT absent": PDPT, "PD absent": PD, "PT absent": PT}
-    faults(ran, dict.fromkeys(tables, TABLE | US | RW))
+    faults(ran, tables)
     seen = {name: hex(ran.vmrun(name).info2 & -SMALL) for name in tables}
     assert seen == {name: hex(SPACE.table(name, depth)) for name, depth in tables.items()}
 
@@ -82,14 +83,14 @@ def test_guest_tables_are_translated(ran: Seen) -> None:
 @executes(ACCESSES.programs, cpus=Cpus.WITH_NPT)
 def test_walk_of_guest_tables_is_a_users_write(ran: Seen) -> None:
     """A read through a guest table, of any level, that is read-only at the nested level exits as a user's write."""
-    faults(ran, dict.fromkeys(("PDPT read-only", "PD read-only", "PT read-only"), TABLE | US | RW | P))
+    tells(ran, US | RW, dict.fromkeys(("PDPT read-only", "PD read-only", "PT read-only"), US | RW))
 
 
 @requirement("SVM-15.25.5-004")
 @executes(ACCESSES.programs, cpus=Cpus.WITH_NPT)
 def test_final_access_is_what_the_guest_does(ran: Seen) -> None:
     """At the final address a read is a read, a write a write, and a fetch a fetch."""
-    faults(ran, {"read": FINAL | US, "write": FINAL | US | RW, "fetch": FINAL | US | ID})
+    tells(ran, RW | ID, {"read": 0, "write": RW, "fetch": ID})
 
 
 @requirement("SVM-15.25.6-004")
@@ -103,7 +104,7 @@ def test_address_of_the_fault(ran: Seen) -> None:
         "write to what is read-only": SPACE.physical("read-only"),
         "PT absent": SPACE.table_entry("PT absent", PT),
     }
-    ACCESSES.come_to(ran, dict.fromkeys(expected, 0x400))
+    faults(ran, expected)
     assert {name: hex(ran.vmrun(name).info2) for name in expected} == {name: hex(a) for name, a in expected.items()}
 
 
@@ -111,47 +112,45 @@ def test_address_of_the_fault(ran: Seen) -> None:
 @executes(ACCESSES.programs, cpus=Cpus.WITH_NPT)
 def test_p_tells_whether_the_page_is_there(ran: Seen) -> None:
     """Bit 0 is 0 where the nested entry is not present, and 1 where it forbids the access."""
-    faults(ran, {"read": FINAL | US, "write to what is read-only": FINAL | US | RW | P, "PT absent": TABLE | US | RW})
+    tells(ran, P, {"read": 0, "PT absent": 0, "write to what is read-only": P, "PT read-only": P})
 
 
 @requirement("SVM-15.25.6-006")
 @executes(ACCESSES.programs, cpus=Cpus.WITH_NPT)
 def test_rw_tells_of_a_write(ran: Seen) -> None:
     """Bit 1 is 1 for a write, to a page that is absent or read-only, and 0 for a read and for a fetch."""
-    write = FINAL | US | RW
-    faults(ran, {"write": write, "write to what is read-only": write | P, "read": FINAL | US, "fetch": FINAL | US | ID})
+    tells(ran, RW, {"write": RW, "write to what is read-only": RW, "read": 0, "fetch": 0})
 
 
 @requirement("SVM-15.25.6-007")
 @executes(ACCESSES.programs, cpus=Cpus.WITH_NPT)
 def test_us_is_set_at_every_cpl(ran: Seen) -> None:
     """Bit 2 is 1 for accesses at CPL 0 as for those at CPL 3."""
-    write = FINAL | US | RW | P
-    supervisors, users = {"read": FINAL | US, "write to what is read-only": write}, {"read by a user": FINAL | US}
-    faults(ran, supervisors | users | {"write by a user": write})
+    names = ("read", "read by a user", "write to what is read-only", "write by a user", "fetch", "PT absent")
+    tells(ran, US, dict.fromkeys(names, US))
 
 
 @requirement("SVM-15.25.6-008")
 @executes(ACCESSES.programs, cpus=Cpus.WITH_NPT)
 def test_rsv_tells_of_a_reserved_bit(ran: Seen) -> None:
     """Bit 3 is 1, with bit 0, where a nested entry has a reserved bit, be it for a page or for a guest table."""
-    table = TABLE | RSV | US | RW | P
-    faults(ran, {"reserved": FINAL | RSV | US | P, "reserved in the root": FINAL | RSV | US | RW | P})
-    faults(ran, {"reserved for the guest's root": table, "reserved in the root, for the guest's": table})
+    pages = ("reserved", "reserved in the root")
+    tables = ("reserved for the guest's root", "reserved in the root, for the guest's")
+    tells(ran, RSV | P, dict.fromkeys(pages + tables, RSV | P))
 
 
 @requirement("SVM-15.25.6-009")
 @executes(ACCESSES.programs, cpus=Cpus.WITH_NPT)
 def test_id_is_clear_for_guest_tables(ran: Seen) -> None:
     """Bit 4 is 0 for a fault at a guest table, also on the way to a fetch."""
-    faults(ran, {"PT read-only, fetch": TABLE | US | RW | P, "PT absent, fetch": TABLE | US | RW})
+    tells(ran, ID, {"PT read-only, fetch": 0, "PT absent, fetch": 0, "fetch": ID})
 
 
 @requirement("SVM-15.25.6-013")
 @executes(ACCESSES.programs, cpus=Cpus.WITH_NPT)
 def test_id_is_set_for_a_fetch(ran: Seen) -> None:
     """Bit 4 is 1 for a fetch from a page that is absent, or that is not executable."""
-    faults(ran, {"fetch": FINAL | US | ID, "fetch of what is not executable": FINAL | US | ID | P})
+    tells(ran, ID, {"fetch": ID, "fetch of what is not executable": ID, "read": 0})
 
 
 @requirement("SVM-15.25.6-010")
@@ -159,6 +158,4 @@ def test_id_is_set_for_a_fetch(ran: Seen) -> None:
 def test_bits_32_and_33_tell_where(ran: Seen) -> None:
     """Bit 32 is 1 for a fault at the final address, bit 33 for one at a guest table, and never both."""
     final, table = ("read", "write", "fetch", "reserved"), ("PDPT absent", "PD absent", "PT absent", "PT read-only")
-    ACCESSES.come_to(ran, dict.fromkeys(final + table, 0x400))
-    seen = {name: ran.vmrun(name).info1 & (FINAL | TABLE) for name in final + table}
-    assert seen == dict.fromkeys(final, FINAL) | dict.fromkeys(table, TABLE)
+    tells(ran, FINAL | TABLE, dict.fromkeys(final, FINAL) | dict.fromkeys(table, TABLE))

@@ -9,7 +9,6 @@ from conformance.nested_paging.spaces import (
     READ,
     RSV,
     RW,
-    TABLE,
     US,
     WRITE,
     Mapped,
@@ -107,7 +106,7 @@ FIRST = Tries(
 def test_walk_goes_level_by_level(ran: Seen) -> None:
     """A guest table that is absent exits before what is in it counts, and after what is in the tables above it."""
     tables = {"PTE absent, its table too": PT, "two tables absent": PDPT}
-    faults(ran, dict.fromkeys(tables, TABLE | US | RW))
+    faults(ran, tables)
     assert {name: ran.vmrun(name).info2 & -0x1000 for name in tables} == {
         name: BOTH.table(name, depth) for name, depth in tables.items()
     }

@@ -1,6 +1,6 @@
 """The four top entries of a guest's PAE tables: with nested paging they are read by table walks alone (15.25.10)."""
 
-from conformance.intercepts.tried import PF, Tries, tried
+from conformance.intercepts.tried import PF, Changes, Tries, tried
 from conformance.nested_paging.spaces import RSV
 from conformance.vmrun.test_paging import ENTRIES, pae
 from harness.cases import Cpus, executes, requirement
@@ -18,9 +18,10 @@ ILLEGAL = [name for name in TABLES if "reserved" in name]
 def tries(insn: str, *, loaded: bool) -> Tries:
     """A guest for each entry that executes this, with those tables in CR3, or with their address in ECX."""
     where = "cr3" if loaded else "rcx"
+    having: Changes = {"nested": True, "tlb_control": 1}
     return Tries(
         {
-            name: tried(insn, mode=Mode.PAE, nested=True, having=it.memory, **{where: it.vmcb.cr3})
+            name: tried(insn, mode=Mode.PAE, having=it.memory, **having | {where: it.vmcb.cr3})
             for name, it in TABLES.items()
         }
     )
