@@ -3,7 +3,7 @@
 from harness.cases import executes, requirement
 from harness.lab.program import Program
 from harness.lab.seen import Seen
-from harness.lab.steps import code, rdmsr, wrmsr
+from harness.lab.steps import code, enable_svm, rdmsr, wrmsr
 from harness.msr import Msr, VmCr
 
 SX = 30
@@ -49,3 +49,30 @@ def test_security_exception_is_a_fault(ran: Seen) -> None:
     assert ran["INIT"].vector == SX
     first = len(ran.program.steps[2].code) - COUNTED * LENGTH
     assert ran["INIT"].rip == first + ran["INIT"].registers["rbx"] * LENGTH
+
+
+SENDS_WITHOUT_GIF = f"clgi\n{SENDS_INIT}\nstgi\ntimes {COUNTED // 2} inc esi"
+"""ESI counts what runs behind STGI."""
+
+HELD = {
+    "": Program(
+        steps=(
+            *enable_svm(),
+            wrmsr(Msr.VM_CR, VmCr.R_INIT),
+            rdmsr(Msr.VM_CR),
+            code(SENDS_INIT, name="at once"),
+            code(SENDS_WITHOUT_GIF, name="held"),
+        )
+    )
+}
+
+
+@requirement("SVM-15.28-002")
+@executes(HELD)
+def test_init_is_redirected_when_gif_is_set(ran: Seen) -> None:
+    """An INIT that comes with GIF=0 raises #SX behind STGI and not before, where with GIF=1 it does so at once."""
+    assert ran[3].value & VmCr.R_INIT, "R_INIT could not be set"
+    at_once, held = ran["at once"], ran["held"]
+    assert (at_once.vector, held.vector) == (SX, SX)
+    assert at_once.registers["rbx"] < COUNTED, "it never came with GIF=1"
+    assert held.registers["rbx"] == COUNTED, f"#SX after {held.registers['rbx']} of {COUNTED} instructions with GIF=0"

@@ -7,7 +7,7 @@ from conformance.intercepts.tried import NOT_RUN
 from conformance.vmrun.visits import Visit, registers
 from harness.lab import places
 from harness.lab.guest import Guest, Mode, guest
-from harness.lab.paging import FLAGS, PageTables
+from harness.lab.paging import FLAGS, LARGE, Form, PageTables
 from harness.lab.program import SCRATCH_END
 from harness.lab.seen import Seen
 from harness.machine.vmcb import FIELDS
@@ -27,9 +27,10 @@ TWO_READS = f"movzx ebx, byte [{PAGE:#x}]\nvmmcall\nmovzx edx, byte [{PAGE:#x}]\
 _VMMCALL_LENGTH = 3
 
 
-def tables(at: int, flags: int = FLAGS) -> PageTables:
-    """Tables of a guest in 64-bit mode, or of the host, with the page where it is at first."""
-    return PageTables(at).identity(SCRATCH_END).map(PAGE, OLD, flags=flags)
+def tables(at: int, flags: int = FLAGS, form: Form = Form.LONG) -> PageTables:
+    """Tables of a guest or of the host, with the page where it is at first."""
+    large = 1 << 22 if form is Form.TWO_LEVEL else LARGE
+    return PageTables(at, form).identity(SCRATCH_END, large).map(PAGE, OLD, flags=flags)
 
 
 def reads_twice(its: PageTables, **changes: int) -> Guest:
