@@ -1,6 +1,7 @@
 """What the host's own paging decides about nested tables (15.25.3, 15.25.7)."""
 
 from conformance.nested_paging.spaces import FETCH, READ, RSV, WRITE, Mapped, Space, faults, tells
+from conformance.two_level import turned_off, turned_on
 from conformance.vmrun.guests import INVALID, VMMCALL, each_ends
 from conformance.vmrun.visits import Visit, visits
 from harness.cases import Cpus, executes, requirement
@@ -10,7 +11,7 @@ from harness.lab.paging import FLAGS, Form, Page, PageTables
 from harness.lab.program import SCRATCH_END, StepMode
 from harness.lab.seen import Seen
 from harness.lab.steps import EFER_OF_THE_PROBE, wrmsr
-from harness.model.registers import Cr0, Cr4, Efer
+from harness.model.registers import Cr0, Efer
 from harness.msr import Msr
 
 NOT_RUN = 0xF000_0000
@@ -28,16 +29,6 @@ def test_host_without_paging_has_no_nested_paging(ran: Seen) -> None:
 HERE, THERE = places.DATA, places.DATA + places.PAGE
 ROOTS = {Form.LONG: places.OWN_TABLES, Form.PAE: places.OWN_TABLES + 0x1_0000, Form.TWO_LEVEL: places.DATA + 0x10_0000}
 HOST_TABLES = PageTables(places.DATA + 0x20_0000, Form.TWO_LEVEL).identity(1 << 32, 1 << 22)
-LEAVE_PAE = f"""
-    mov eax, cr4
-    and eax, {0xFFFF_FFFF ^ Cr4.PAE:#x}
-    or eax, {Cr4.PSE:#x}
-    mov cr4, eax
-    mov eax, {HOST_TABLES.root:#x}
-    mov cr3, eax
-    mov eax, cr0
-    or eax, {Cr0.PG:#x}
-    mov cr0, eax"""
 
 
 def reads_here(form: Form) -> Guest:
@@ -54,7 +45,9 @@ def reads_here(form: Form) -> Guest:
 FORMS = {
     "long mode": Visit(reads_here(Form.LONG)),
     "PAE paging": Visit(reads_here(Form.PAE), mode=StepMode.PAE),
-    "two-level paging": Visit(reads_here(Form.TWO_LEVEL), LEAVE_PAE, mode=StepMode.PROTECTED),
+    "two-level paging": Visit(
+        reads_here(Form.TWO_LEVEL), turned_on(HOST_TABLES.root), turned_off(), mode=StepMode.PROTECTED
+    ),
 }
 BY_FORM = {name: visits({"reads": it}, memory=HOST_TABLES.regions)[""] for name, it in FORMS.items()}
 

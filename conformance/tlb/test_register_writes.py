@@ -4,6 +4,7 @@ import struct
 from dataclasses import dataclass
 from enum import Enum
 
+from conformance import two_level
 from conformance.descriptors import descriptor
 from conformance.intercepts.tried import NOT_RUN
 from conformance.tlb import both_forms, moved
@@ -30,11 +31,11 @@ EIP_OF_TSS, EBX_OF_TSS = 0x20, 0x34
 
 
 class Paging(Enum):
-    """Modes of guests and steps, what turns the paging of a step on or adds to it, and CR4."""
+    """Modes of guests and of steps, and CR4."""
 
-    LONG = Mode.LONG, StepMode.LONG, "", Cr4.PAE | Cr4.PGE
-    TWO_LEVEL = Mode.PAGED, StepMode.PROTECTED, f"mov eax, cr0\nor eax, {Cr0.PG:#x}\nmov cr0, eax", Cr4.PSE | Cr4.PGE
-    BOTH = Mode.PAE, StepMode.PAE, "", Cr4.PAE | Cr4.PGE
+    LONG = Mode.LONG, StepMode.LONG, Cr4.PAE | Cr4.PGE
+    TWO_LEVEL = Mode.PAGED, StepMode.PROTECTED, Cr4.PSE | Cr4.PGE
+    BOTH = Mode.PAE, StepMode.PAE, Cr4.PAE | Cr4.PGE
 
 
 @dataclass(frozen=True)
@@ -72,17 +73,19 @@ class Flush:
 
     def guest(self, **changes: int) -> Guest:
         """A guest that does that."""
-        mode, _, _, cr4 = self.paging.value
+        mode, _, cr4 = self.paging.value
         fields = {"cr3": AT, "cr4": cr4, "tlb_control": moved.ALL, "exitcode": NOT_RUN, "rip": both_forms.CODE}
         source = assemble(self.code + "vmmcall", mode.bits, org=both_forms.CODE)
         return guest(mode, **fields | changes).having(self.memory | {both_forms.CODE: source})
 
     def step(self) -> Step:
         """A step of the host that does that, with these tables."""
-        _, mode, on, cr4 = self.paging.value
+        _, mode, cr4 = self.paging.value
         a = "rax" if mode is StepMode.LONG else "eax"
-        own = f"mov eax, {AT:#x}\nmov cr3, {a}\nmov eax, {cr4:#x}\nmov cr4, {a}\n{on}\n"
-        return code(own + self.code, mode=mode, name="flushes")
+        source = f"mov eax, {AT:#x}\nmov cr3, {a}\nmov eax, {cr4:#x}\nmov cr4, {a}\n{self.code}"
+        if self.paging is Paging.TWO_LEVEL:
+            source = two_level.turned_on(AT, cr4) + self.code + two_level.turned_off()
+        return code(source, mode=mode, name="flushes")
 
 
 def toggled(register: str, bit: int) -> str:
