@@ -41,7 +41,6 @@ SPACE = Space(
         "PDPT read-only": Mapped(tables={PDPT: READ_ONLY}),
         "PD read-only": Mapped(tables={PD: READ_ONLY}),
         "PT read-only": Mapped(tables={PT: READ_ONLY}),
-        "PT no execute": Mapped(tables={PT: FLAGS | Page.NX}),
     }
 )
 SPACE.nested.map(FAR, 2 * SMALL, LARGE).map(ROOT_FAR, 0, ROOT_FAR)
