@@ -5,6 +5,8 @@
 PageTables(root=0x1200000, 4 tables)
 >>> hex(tables.entry(0x400000))
 '0x1234003'
+>>> [hex(entry) for entry in tables.path(0x400000)]
+['0x1200000', '0x1201000', '0x1202010', '0x1203000']
 """
 
 from __future__ import annotations
