@@ -24,7 +24,7 @@ SAVED, SAVED_SIZE = places.DATA + 0x9000, 0x200
 ADDED = 0x100
 """What it adds to the RBX that was saved."""
 
-FIELDS = {"rbx": 0xFFE0, "rsp": 0xFFD8, "rip": 0xFF78, "cr3": 0xFF50, "efer": 0xFED0}
+FIELDS = {"rbx": 0xFFE0, "rsp": 0xFFD8, "rip": 0xFF78, "cr0": 0xFF58, "cr3": 0xFF50, "efer": 0xFED0}
 """Offsets in the area, as 64-bit processors of AMD's have them (volume 2, table 10-1)."""
 
 _START = 0x10000 - SAVED_SIZE
@@ -54,25 +54,25 @@ MEMORY = {HANDLER: _HANDLER}
 WATCHES = {COUNT: 16, SAVED: SAVED_SIZE}
 
 _I440FX, _SMRAM, _OPEN, _CLOSED = 0x1237_8086, 0x8000_0070, 0x4A, 0x0A
-_INTO_SMRAM = f"""
+_INTO_SMRAM = """
     mov dx, 0xCF8
     mov eax, 0x80000000
     out dx, eax
     mov dx, 0xCFC
     in eax, dx
-    cmp eax, {_I440FX:#x}
+    cmp eax, {chipset:#x}
     jne without
     mov dx, 0xCF8
-    mov eax, {_SMRAM:#x}
+    mov eax, {register:#x}
     out dx, eax
     mov dx, 0xCFE
-    mov al, {_OPEN:#x}
+    mov al, {open:#x}
     out dx, al
-    mov esi, {HANDLER:#x}
+    mov esi, {handler:#x}
     mov edi, 0xA8000
-    mov ecx, {len(_HANDLER)}
+    mov ecx, {length}
     rep movsb
-    mov al, {_CLOSED:#x}
+    mov al, {closed:#x}
     out dx, al
 without:
 """
@@ -81,9 +81,12 @@ SMI = 0x4200
 """For the command register of the local APIC."""
 
 
-def first() -> tuple[Step, ...]:
+def first(handler: bytes = _HANDLER) -> tuple[Step, ...]:
     """Steps that put the handler into SMRAM, where there is such a thing, and send an SMI for the host."""
-    return code(_INTO_SMRAM, name="handler"), code(source(f"send {SMI:#x}"), name="host")
+    into_smram = _INTO_SMRAM.format(
+        chipset=_I440FX, register=_SMRAM, open=_OPEN, closed=_CLOSED, handler=HANDLER, length=len(handler)
+    )
+    return code(into_smram, name="handler"), code(source(f"send {SMI:#x}"), name="host")
 
 
 def count(ran: Seen, name: str, what: int = COUNT) -> int:
