@@ -20,7 +20,7 @@ INTERRUPT, NMI, EXCEPTION, SOFTWARE = (Event.V | kind << 8 for kind in (0, 2, 3,
 NOTHING = 0x1000
 OWN_CODE = f"mov ebx, {NOTHING}\nvmmcall"
 
-_HANDLED = (0, 2, 3, 4, 6, 13, 14, 17, 0x80)
+_HANDLED = (0, 2, 3, 4, 6, 13, 14, 17, 0x50, 0x80)
 _CODE = {Mode.LONG: 0x00AF_9B00_0000_FFFF, Mode.PROTECTED: 0x00CF_9B00_0000_FFFF}
 _DATA, _DPL_3 = 0x00CF_9300_0000_FFFF, 3 << 45
 _KERNEL_CS, _USER_CS, _USER_SS = 1 << 3, 3 << 3 | 3, 4 << 3 | 3

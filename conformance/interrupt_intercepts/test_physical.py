@@ -1,40 +1,29 @@
 """Interrupts and NMIs that wait for the processor when a guest begins (15.13.1, 15.13.2)."""
 
-from conformance.event_injection.guests import OWN_CODE, Tables, taken
-from conformance.gif.interrupts import source
+from conformance.event_injection.guests import OWN_CODE, taken
 from conformance.intercepts.tried import GOES_ON
-from conformance.interrupt_intercepts.test_virtual import BEHIND_STI, STI
+from conformance.interrupt_intercepts.guests import (
+    BEHIND_STI,
+    MASKED,
+    NOBODY,
+    STI,
+    TAKES,
+    VECTOR,
+    ends,
+    interruptible,
+    progress,
+    sent,
+)
 from conformance.vmrun.visits import Visit, visits
 from harness.cases import executes, requirement
-from harness.lab.guest import Guest
 from harness.lab.seen import Seen
 from harness.model import exits
-from harness.model.registers import Misc1, Rflags, Vintr
+from harness.model.registers import Misc1
 
-NMI, AC, VECTOR = 2, 17, 0x80
-"""The vectors that are sent: 17 is an interrupt here, though it is that of an exception, too."""
-
-NOBODY = None
-"""The host takes none."""
-
-TAKES = source("stgi\nsti\nwait_a_little\ncli")
-"""The host takes what still waits: that ends the step."""
-
-
-def sent(what: int, then: str = "") -> str:
-    """Code that sends itself an interrupt with GIF=0, where it waits for VMRUN."""
-    return source(f"clgi\nsend {what:#x}\n{then}")
-
-
-def interruptible(
-    code: str = OWN_CODE, *, flags: int = Rflags.IF, intercepts: int = Misc1.INTR, **changes: int
-) -> Guest:
-    """A guest with handlers, and these intercepts."""
-    return Tables().guest(0, code, rflags=flags | 2, intercept_misc1=Misc1.SHUTDOWN | intercepts, **changes)
-
+NMI, AC = 2, 17
+"""Vectors that are sent: 17 is an interrupt here, though it is that of an exception, too."""
 
 TO_ME = sent(0x4000 + VECTOR)
-MASKED = int(Vintr.V_INTR_MASKING)
 HIGH_TPR, LOW_TPR = "mov r9d, 15\nmov cr8, r9", "xor r8d, r8d\nmov cr8, r8\n"
 
 WAITING = visits(
@@ -55,17 +44,6 @@ WAITING = visits(
         "NMI, not intercepted": Visit(interruptible(intercepts=0), sent(0x4400), TAKES),
     }
 )  # fmt: skip
-
-
-def ends(ran: Seen, name: str) -> tuple[int, int | None]:
-    """The guest's exit code, and the vector that the host took after it."""
-    return ran.vmrun(name).after.exitcode, ran[name].vector
-
-
-def progress(ran: Seen, name: str) -> int:
-    """How far the guest came."""
-    seen = ran.vmrun(name)
-    return seen.after.rip - seen.before.rip
 
 
 @requirement("SVM-15.13-001")

@@ -1,44 +1,23 @@
 """Virtual interrupts and their intercept (15.13.5)."""
 
-from conformance.event_injection.guests import NOTHING, OWN_CODE, Tables, taken
+from conformance.event_injection.guests import NOTHING, OWN_CODE, taken
 from conformance.intercepts.tried import GOES_ON
+from conformance.interrupt_intercepts.guests import BEHIND_STI, MASKED, STI, VECTOR, pending
 from conformance.vmrun.guests import each_ends
 from harness.cases import executes, requirement
-from harness.lab.guest import Guest
 from harness.lab.programs import vmruns
 from harness.lab.seen import Seen
 from harness.model import exits
-from harness.model.registers import Misc1, Rflags, Vintr
-
-VECTOR = 0x80
-PRIORITY = 5
-STI, BEHIND_STI = f"nop\nsti\nnop\n{OWN_CODE}", 3
-"""Code that allows interrupts, and where the first can come."""
-
-
-def pending(
-    code: str = OWN_CODE, *, flags: int = Rflags.IF, intercepts: int = Misc1.VINTR, tpr: int = 0, ignored: int = 0,
-    shadow: int = 0,
-) -> Guest:  # fmt: skip
-    """A guest for which a virtual interrupt waits."""
-    return Tables().guest(
-        0,
-        code,
-        rflags=flags | 2,
-        intercept_misc1=Misc1.SHUTDOWN | intercepts,
-        interrupt_state=shadow,
-        vintr=tpr | Vintr.V_IRQ | PRIORITY << 16 | ignored | Vintr.V_INTR_MASKING | VECTOR << 32,
-    )
-
+from harness.model.registers import Misc1, Vintr
 
 GUESTS = {
     "intercepted": pending(),
     "INTR intercepted": pending(intercepts=Misc1.INTR),
     "IF clear": pending(flags=0),
     "IF set later": pending(STI, flags=0),
-    "V_TPR above it": pending(tpr=9),
-    "V_TPR above it, ignored": pending(tpr=9, ignored=Vintr.V_IGN_TPR),
-    "in a shadow": pending(f"nop\n{OWN_CODE}", shadow=1),
+    "V_TPR above it": pending(vintr=MASKED | 9),
+    "V_TPR above it, ignored": pending(vintr=MASKED | Vintr.V_IGN_TPR | 9),
+    "in a shadow": pending(f"nop\n{OWN_CODE}", interrupt_state=1),
 }
 PROGRAM = {"": vmruns(GUESTS)}
 

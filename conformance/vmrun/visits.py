@@ -19,16 +19,17 @@ A_WHILE = "mov ecx, 4000000\n.on: loop .on\n"
 
 @dataclass(frozen=True)
 class Visit:
-    """A guest, and what the host executes before and after its VMRUN."""
+    """A guest, and what the host executes before and after its VMRUN; ``last`` is what comes right before it."""
 
     guest: Guest
     before: str = ""
     after: str = ""
     mode: StepMode = StepMode.LONG
+    last: str = ""
 
     def step(self, name: str, vmcb: int) -> Step:
         """The step that executes it."""
-        source = f"{self.before}\nmov eax, {vmcb:#x}\nvmrun\n{self.after}"
+        source = f"{self.before}\nmov eax, {vmcb:#x}\n{self.last}\nvmrun\n{self.after}"
         return steps.code(source, mode=self.mode, name=name, vmcb=vmcb, **self.guest.registers)
 
 
