@@ -1,6 +1,6 @@
 """Guests with handlers that meet interrupts: physical ones that the host lets wait for them, and virtual ones."""
 
-from conformance.event_injection.guests import OWN_CODE, Tables
+from conformance.event_injection.guests import INTERRUPT, OWN_CODE, Tables
 from conformance.gif.interrupts import source
 from harness.lab.guest import Guest
 from harness.lab.seen import Seen
@@ -21,6 +21,10 @@ NOBODY = None
 
 TAKES = source("stgi\nsti\nwait_a_little\ncli")
 """The host takes what still waits: that ends the step."""
+
+TOUCHES = Tables().guest(INTERRUPT | VECTOR)
+"""A guest that is to come first: the memory that a delivery needs is there for others, where a hypervisor below has
+to map it when it is touched (what exits meanwhile is a subject of its own, 15.7.2)."""
 
 
 def sent(what: int, then: str = "") -> str:

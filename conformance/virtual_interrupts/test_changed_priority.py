@@ -6,6 +6,7 @@ from conformance.interrupt_intercepts.guests import (
     MASKED,
     NOBODY,
     STI,
+    TOUCHES,
     VECTOR,
     pending,
     progress,
@@ -32,6 +33,7 @@ BEHIND_CR8 = 6 + 4
 LOWERED = {
     "": vmruns(
         {
+            "first": TOUCHES,
             "lowered": pending(sets_tpr(4, IDLE), vintr=MASKED | 9),
             "not lowered enough": pending(sets_tpr(8, IDLE), vintr=MASKED | 9),
             "lowered, taken": pending(sets_tpr(4, IDLE), vintr=MASKED | 9, intercepts=Misc1.INTR),
