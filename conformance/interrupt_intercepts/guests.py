@@ -14,6 +14,9 @@ PRIORITY = 5
 STI, BEHIND_STI = f"nop\nsti\nnop\n{OWN_CODE}", 3
 """Code that allows interrupts, and where the first can come."""
 
+LINGERS = f"xor eax, eax\ncpuid\n{OWN_CODE}"
+"""Code that a hypervisor below sees on its way: it may let an interrupt in no earlier."""
+
 MASKED = int(Vintr.V_INTR_MASKING)
 
 NOBODY = None

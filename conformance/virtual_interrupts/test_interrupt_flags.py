@@ -1,9 +1,10 @@
 """Whose RFLAGS.IF holds interrupts back, the guest's or the host's (15.21.1)."""
 
-from conformance.event_injection.guests import NOTHING, OWN_CODE
+from conformance.event_injection.guests import NOTHING
 from conformance.intercepts.tried import GOES_ON
 from conformance.interrupt_intercepts.guests import (
     BEHIND_STI,
+    LINGERS,
     MASKED,
     NOBODY,
     STI,
@@ -22,9 +23,6 @@ from harness.lab.guest import Guest
 from harness.lab.seen import Seen
 from harness.model import exits
 
-IDLE = f"nop\nnop\nnop\n{OWN_CODE}"
-"""Code that leaves IF as it is: next to STI, which sets it."""
-
 WAITS, WAITS_WITH_IF = sent(0x4000 + VECTOR), sent(0x4000 + VECTOR, "sti")
 """The host lets an interrupt wait, and its own IF is 0, or 1, at VMRUN."""
 
@@ -36,14 +34,16 @@ def meets(guest: Guest, *, host_if: bool) -> Visit:
 
 PHYSICAL = visits(
     {
-        "IF, intercepted": meets(interruptible(), host_if=False),
-        "no IF, intercepted": meets(interruptible(IDLE, flags=0), host_if=True),
-        "IF": meets(interruptible(intercepts=0), host_if=False),
-        "no IF": meets(interruptible(IDLE, flags=0, intercepts=0), host_if=True),
-        "masked, host's IF, intercepted": meets(interruptible(IDLE, flags=0, vintr=MASKED), host_if=True),
-        "masked, guest's IF, intercepted": meets(interruptible(IDLE, vintr=MASKED), host_if=False),
-        "masked, host's IF": meets(interruptible(IDLE, flags=0, intercepts=0, vintr=MASKED), host_if=True),
-        "masked, guest's IF": meets(interruptible(STI, flags=0, intercepts=0, vintr=MASKED), host_if=False),
+        "IF, intercepted": meets(interruptible(LINGERS), host_if=False),
+        "no IF, intercepted": meets(interruptible(LINGERS, flags=0), host_if=True),
+        "IF": meets(interruptible(LINGERS, intercepts=0), host_if=False),
+        "no IF": meets(interruptible(LINGERS, flags=0, intercepts=0), host_if=True),
+        "masked, host's IF, intercepted": meets(interruptible(LINGERS, flags=0, vintr=MASKED), host_if=True),
+        "masked, guest's IF, intercepted": meets(interruptible(LINGERS, vintr=MASKED), host_if=False),
+        "masked, host's IF": meets(interruptible(LINGERS, flags=0, intercepts=0, vintr=MASKED), host_if=True),
+        "masked, guest's IF": meets(
+            interruptible(f"sti\nnop\n{LINGERS}", flags=0, intercepts=0, vintr=MASKED), host_if=False
+        ),
     }
 )
 
@@ -76,10 +76,10 @@ def test_masked_the_hosts_flag_holds_deliveries(ran: Seen) -> None:
 VIRTUAL = visits(
     {
         "STI": Visit(pending(STI, flags=0, vintr=0)),
-        "no STI": Visit(pending(IDLE, flags=0, vintr=0), before="sti"),
+        "no STI": Visit(pending(LINGERS, flags=0, vintr=0), before="sti"),
         "masked, STI": Visit(pending(STI, flags=0)),
-        "masked, no STI": Visit(pending(IDLE, flags=0), before="sti"),
-        "masked, host's IF": meets(interruptible(IDLE, flags=0, vintr=MASKED), host_if=True),
+        "masked, no STI": Visit(pending(LINGERS, flags=0), before="sti"),
+        "masked, host's IF": meets(interruptible(LINGERS, flags=0, vintr=MASKED), host_if=True),
     }
 )
 

@@ -2,6 +2,7 @@
 
 from conformance.intercepts.tried import GOES_ON
 from conformance.interrupt_intercepts.guests import (
+    LINGERS,
     MASKED,
     STI,
     TAKES,
@@ -96,10 +97,10 @@ WAITS = sent(0x4000 + VECTOR, "sti")
 HIGH = 15
 GOVERNED = visits(
     {
-        "APIC 0, V_TPR 15": Visit(interruptible(vintr=MASKED | HIGH), WAITS, TAKES),
-        "APIC 15, V_TPR 0": Visit(interruptible(vintr=MASKED), host_tpr(HIGH) + WAITS, NO_TPR + TAKES),
-        "unmasked, APIC 0, V_TPR 15": Visit(interruptible(vintr=HIGH), WAITS, TAKES),
-        "unmasked, APIC 15, V_TPR 0": Visit(interruptible(), host_tpr(HIGH) + WAITS, NO_TPR + TAKES),
+        "APIC 0, V_TPR 15": Visit(interruptible(LINGERS, vintr=MASKED | HIGH), WAITS, TAKES),
+        "APIC 15, V_TPR 0": Visit(interruptible(LINGERS, vintr=MASKED), host_tpr(HIGH) + WAITS, NO_TPR + TAKES),
+        "unmasked, APIC 0, V_TPR 15": Visit(interruptible(LINGERS, vintr=HIGH), WAITS, TAKES),
+        "unmasked, APIC 15, V_TPR 0": Visit(interruptible(LINGERS), host_tpr(HIGH) + WAITS, NO_TPR + TAKES),
         "virtual, APIC 15, V_TPR 0": Visit(pending(STI, flags=0), host_tpr(HIGH), NO_TPR),
         "virtual, APIC 0, V_TPR 15": Visit(pending(STI, flags=0, vintr=MASKED | HIGH)),
     }

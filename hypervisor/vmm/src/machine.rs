@@ -22,6 +22,12 @@ use crate::wire::{End, How, Job};
 const TSS_ADDRESS: usize = 0xFFFB_D000;
 /// The slot of memory as SMM sees it, which is the same: who wants to handle SMIs has put code at 38000h.
 const IN_SMM: u32 = 1 << 16;
+/// An INIT leads to the reset vector. What is there does what firmware does that finds itself called a second time: it
+/// resets the rest of the machine (MOV AL, 0FEh; OUT 64h, AL; and again).
+const RESET_VECTOR: u64 = 0xFFFF_FFF0;
+const RESETS_THE_REST: [u8; 6] = [0xB0, 0xFE, 0xE6, 0x64, 0xEB, 0xFA];
+const FIRMWARE: u32 = 1;
+const FIRMWARE_SIZE: u64 = 0x1000;
 const FLAG_INTERRUPT: u64 = 1 << 9;
 const SAMPLES: usize = 8;
 const SAMPLE_TICK: Duration = Duration::from_millis(2);
@@ -52,6 +58,7 @@ pub struct Machine {
     pub(crate) vcpu: VcpuFd,
     vm: VmFd,
     pub memory: Memory,
+    _firmware: Memory,
     pub devices: Devices,
     pub points: Points,
     pub debug_registers: DebugRegisters,
@@ -92,6 +99,17 @@ impl Machine {
             // SAFETY: as above.
             unsafe { vm.set_user_memory_region(in_smm) }.map_err(named("the memory in SMM"))?;
         }
+        let mut firmware = Memory::new(FIRMWARE_SIZE)?;
+        firmware.write(RESET_VECTOR % FIRMWARE_SIZE, &RESETS_THE_REST);
+        let last_page = kvm_userspace_memory_region {
+            slot: FIRMWARE,
+            guest_phys_addr: RESET_VECTOR - RESET_VECTOR % FIRMWARE_SIZE,
+            memory_size: firmware.size(),
+            userspace_addr: firmware.address(),
+            ..Default::default()
+        };
+        // SAFETY: as above.
+        unsafe { vm.set_user_memory_region(last_page) }.map_err(named("the memory of firmware"))?;
         let mut vcpu = vm.create_vcpu(0).map_err(named("KVM_CREATE_VCPU"))?;
         for port in devices::CONSOLES {
             vm.register_coalesced_mmio(IoEventAddress::Pio(port), 1)
@@ -104,6 +122,7 @@ impl Machine {
             vcpu,
             vm,
             memory,
+            _firmware: firmware,
             devices: Devices::new(job.serial),
             points: Points::default(),
             debug_registers: DebugRegisters::new(host.debug_registers),

@@ -1,0 +1,92 @@
+"""INIT in a guest: its intercept, and what VM_CR.R_INIT makes of it (15.13.4, 15.21.8).
+
+With R_INIT set the processor survives an INIT: it takes #SX instead, in the guest or after it.
+"""
+
+from conformance.gif.init import REDIRECTED, SX, init_source, redirected
+from conformance.gif.interrupts import source
+from conformance.intercepts.tried import GOES_ON, Changes
+from conformance.interrupt_intercepts.guests import NOBODY, ends, interruptible, progress
+from conformance.vmrun.visits import A_WHILE, Visit, visits
+from harness.cases import executes, requirement
+from harness.lab.guest import Mode, guest
+from harness.lab.seen import Seen
+from harness.machine.ending import How
+from harness.model import exits
+from harness.model.registers import Misc1
+
+WAITS = init_source("clgi\nsend_init")
+TAKES = source("stgi\nwait_a_little")
+CATCHES_SX: Changes = {"intercept_exceptions": 1 << SX}
+GUESTS = visits(
+    {
+        "nothing sent": Visit(interruptible(flags=0, intercepts=Misc1.INIT, **CATCHES_SX), "clgi", TAKES),
+        "intercepted": Visit(interruptible(flags=0, intercepts=Misc1.INIT, **CATCHES_SX), WAITS, TAKES),
+        "redirected": Visit(interruptible(flags=0, intercepts=0, **CATCHES_SX), WAITS, TAKES),
+    },
+    first=REDIRECTED,
+)
+
+
+@requirement("SVM-15.13.4-001")
+@executes(GUESTS)
+def test_init_exits(ran: Seen) -> None:
+    """An INIT exits with 63h before the guest's first instruction, and without an INIT the guest goes on."""
+    redirected(ran)
+    assert (ran.vmrun("intercepted").after.exitcode, progress(ran, "intercepted")) == (exits.INIT, 0)
+    assert ends(ran, "nothing sent") == (GOES_ON, NOBODY)
+
+
+@requirement("SVM-15.13.4-002")
+@executes(GUESTS)
+def test_intercepted_init_stays_pending(ran: Seen) -> None:
+    """After the exit the INIT is still there: it is taken at STGI."""
+    redirected(ran)
+    assert ends(ran, "intercepted") == (exits.INIT, SX)
+
+
+@requirement("SVM-15.21.8-003")
+@executes(GUESTS)
+def test_init_becomes_a_security_exception_of_the_guest(ran: Seen) -> None:
+    """With R_INIT set and without its intercept, an INIT raises #SX in the guest, which exits with 5Eh."""
+    redirected(ran)
+    assert hex(ran.vmrun("redirected").after.exitcode) == hex(exits.EXCEPTION + SX)
+
+
+@requirement("SVM-15.21.8-004")
+@executes(GUESTS)
+def test_intercept_of_init_comes_before_the_redirection(ran: Seen) -> None:
+    """With R_INIT set, and INIT and #SX intercepted, it exits with 63h; without the intercept of INIT with 5Eh."""
+    redirected(ran)
+    seen = [ran.vmrun(name).after.exitcode for name in ("intercepted", "redirected")]
+    assert seen == [exits.INIT, exits.EXCEPTION + SX]
+
+
+@requirement("SVM-15.21.8-002")
+@executes(GUESTS)
+def test_redirected_init_is_no_longer_pending(ran: Seen) -> None:
+    """After the #SX of a guest nothing is left for the host to take at STGI."""
+    redirected(ran)
+    assert ends(ran, "redirected") == (exits.EXCEPTION + SX, NOBODY)
+
+
+SENDS_INIT_ITSELF = f"""
+    mov edi, 0xFEE00000
+    mov dword [edi + 0xF0], 0x1FF
+    mov edx, [edi + 0x20]
+    mov [edi + 0x310], edx
+    mov dword [edi + 0x300], 0x4500
+    {A_WHILE}
+    vmmcall
+"""
+FIRMWARE = range(0xE_0000, 0x10_0000)
+"""Where a PC's firmware resets the rest of the machine, each in its own way."""
+
+
+@requirement("SVM-15.21.8-001")
+@executes(visits({"guest": Visit(guest(Mode.PROTECTED, SENDS_INIT_ITSELF))}))
+def test_init_is_taken_in_a_guest(ran: Seen) -> None:
+    """Without intercept and R_INIT an INIT initializes the processor: the guest is gone, and firmware runs."""
+    assert len(ran.steps) == len(ran.program.steps) - 1, f"the guest came to exit {ran.vmrun('guest').exit}"
+    in_firmware = bool(ran.ended.rips) and all(rip in FIRMWARE for rip in ran.ended.rips)
+    assert in_firmware or ran.ended.how in (How.RESET, How.HALTED), f"the machine {ran.ended}"
