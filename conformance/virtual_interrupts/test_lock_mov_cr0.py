@@ -36,17 +36,19 @@ MODES = (StepMode.LONG, StepMode.PROTECTED, StepMode.PAE, StepMode.COMPATIBILITY
 PROGRAM = {
     "": Program(
         steps=(
-            *(code(source(mode), mode=mode, name=f"{mode}, without SVM") for mode in MODES),
             efer_svme(True),
             *(code(source(mode), mode=mode, name=str(mode)) for mode in MODES),
+            efer_svme(False),
+            *(code(source(mode), mode=mode, name=f"{mode}, without SVM") for mode in MODES),
         )
     )
 }
 
 
-def is_cr8(ran: Seen, name: str) -> None:
-    """The code has written the TPR, and read it, and CR0 is as it was."""
+def is_cr8(ran: Seen, name: str, *, svme: bool = True) -> None:
+    """With this EFER.SVME the code has written the TPR, and read it, and CR0 is as it was."""
     seen = ran[name]
+    assert bool(seen.efer & EFER_SVME) == svme, f"{name}: SVME is {not svme:d}"
     assert seen.vector is None, f"{name}: fault {seen.vector}"
     left = seen.registers
     assert (hex(left["rbx"]), hex(left["rax"])) == (hex(WRITTEN << 4), "0x3"), name
@@ -73,6 +75,4 @@ def test_lock_mov_cr0_is_cr8_in_64_bit_code(ran: Seen) -> None:
 def test_lock_mov_cr0_needs_no_svme(ran: Seen) -> None:
     """With EFER.SVME=0 it writes and reads the TPR, too, in 64-bit mode and in 32-bit code."""
     for mode in MODES:
-        name = f"{mode}, without SVM"
-        assert not ran[name].efer & EFER_SVME
-        is_cr8(ran, name)
+        is_cr8(ran, f"{mode}, without SVM", svme=False)

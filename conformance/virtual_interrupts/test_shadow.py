@@ -14,7 +14,6 @@ SHADOWS = {
     "STI, 32 bits": guest(Mode.PROTECTED, "sti\nvmmcall"),
     "STI, 16 bits": guest(Mode.REAL, "sti\nvmmcall"),
     "MOV SS": guest(Mode.REAL, "mov ss, ax\nvmmcall"),
-    "MOV SS, virtual-8086": guest(Mode.V86, "mov ss, ax\nvmmcall"),
     "POP SS": guest(Mode.REAL, "push ss\npop ss\nvmmcall"),
     "STI, NOP": guest(Mode.LONG, "sti\nnop\nvmmcall"),
     "MOV SS, NOP": guest(Mode.REAL, "mov ss, ax\nnop\nvmmcall"),
@@ -43,7 +42,7 @@ def test_exit_behind_sti_is_in_a_shadow(ran: Seen) -> None:
 @executes({"": vmruns(SHADOWS)})
 def test_exit_behind_a_load_of_ss_is_in_a_shadow(ran: Seen) -> None:
     """INTERRUPT_SHADOW is 1 after the exit of the instruction that follows MOV to SS or POP SS."""
-    names = ("MOV SS", "MOV SS, virtual-8086", "POP SS")
+    names = ("MOV SS", "POP SS")
     assert left(ran, *names) == dict.fromkeys(names, 1)
 
 
