@@ -1,4 +1,7 @@
-"""INIT, which is only sent where VM_CR.R_INIT turns it into #SX: else it would end the program with the processor."""
+"""INIT that the processor sends itself, and what a program says before it is gone: INIT ends it with its results.
+
+Where VM_CR.R_INIT can be set the processor survives: it takes #SX instead.
+"""
 
 from conformance.gif.interrupts import source
 from harness.lab.seen import Seen
@@ -6,33 +9,50 @@ from harness.lab.steps import rdmsr, wrmsr
 from harness.msr import Msr, VmCr
 
 SX = 30
-_INIT = 5 << 8 | 1 << 14
+DEBUG_PORT = 0xE9
 
 REDIRECTED = (wrmsr(Msr.VM_CR, VmCr.R_INIT), rdmsr(Msr.VM_CR).model_copy(update={"name": "VM_CR"}))
 """Steps that set R_INIT, and look whether it is set."""
 
-_MACRO = f"""
-%macro send_init 0
+_MACROS = f"""
+%define send_init send 0x4500
+
+%macro send_init_if_redirected 0
     mov ecx, {Msr.VM_CR:#x}
     rdmsr
     test al, {VmCr.R_INIT:#x}
     jz %%never
-    mov edi, 0xFEE00000
-    mov dword [rdi + 0xF0], 0x1FF
-    mov edx, [rdi + 0x20]
-    mov [rdi + 0x310], edx
-    mov dword [rdi + 0x300], {_INIT:#x}
-    wait_a_little
+    send_init
 %%never:
+%endmacro
+
+%macro say 1
+    jmp short %%on
+%%text: db %1
+%%end:
+%%on:
+    lea rsi, [rel %%text]
+    mov ecx, %%end - %%text
+    mov edx, {DEBUG_PORT:#x}
+    cld
+    rep outsb
 %endmacro
 """
 
 
 def init_source(code: str) -> str:
-    """The code, which may use ``send_init`` (it changes EAX, ECX, EDX, RDI) and ``wait_a_little``."""
-    return source(_MACRO + code)
+    """The code, which may use ``send_init``, ``send_init_if_redirected``, ``say "text"`` and ``wait_a_little``.
+
+    They change RAX, RCX, RDX, RSI and RDI.
+    """
+    return source(_MACROS + code)
 
 
 def redirected(ran: Seen) -> None:
     """R_INIT is set, so an INIT was sent."""
     assert ran["VM_CR"].value & VmCr.R_INIT, "R_INIT could not be set"
+
+
+def said(ran: Seen, *texts: str) -> list[str]:
+    """Which of these the program has said, on the machine's debug port."""
+    return [text for text in texts if text in ran.console]

@@ -41,7 +41,7 @@ TURNED_RED_BY = {
     **{f"test_{insn}_outside_protected_mode_is_ud": Fault(insn=insn, skip=True) for insn in Insn},
     **dict.fromkeys(("test_clgi_clears_gif", "test_interrupt_is_held", "test_nmi_is_held"), CLGI_DOES_NOTHING),
     "test_single_step_is_not_held": CLGI_DOES_NOTHING,
-    "test_reset_is_not_held": CLGI_DOES_NOTHING,
+    **dict.fromkeys(("test_reset_is_not_held", "test_init_is_held"), CLGI_DOES_NOTHING),
     "test_gif_is_1_after_reset": WRMSR_DOES_NOTHING,
     **{f"test_lock_mov_cr0_is_cr8_in_{bits}_bit_code": WRMSR_DOES_NOTHING for bits in (32, 64)},
     "test_lock_mov_cr0_needs_no_svme": Fault(insn=Insn.WRMSR, skip=True, spare=1),
