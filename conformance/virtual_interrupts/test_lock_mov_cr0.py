@@ -32,7 +32,7 @@ def source(mode: StepMode) -> str:
     return _CODE.format(written=WRITTEN, to_cr8=to, from_cr8=from_, tpr=APIC_TPR, **names)
 
 
-MODES = (StepMode.LONG, StepMode.PROTECTED, StepMode.PAE, StepMode.COMPATIBILITY)
+MODES = (StepMode.LONG, StepMode.PROTECTED, StepMode.COMPATIBILITY)
 PROGRAM = {
     "": Program(
         steps=(
@@ -58,7 +58,7 @@ def is_cr8(ran: Seen, name: str, *, svme: bool = True) -> None:
 @requirement("SVM-15.21.3-001")
 @executes(PROGRAM)
 def test_lock_mov_cr0_is_cr8_in_32_bit_code(ran: Seen) -> None:
-    """In protected mode, with PAE paging or not, and in compatibility mode it writes and reads the TPR."""
+    """In protected mode and in compatibility mode it writes and reads the TPR."""
     for mode in MODES[1:]:
         is_cr8(ran, str(mode))
 
