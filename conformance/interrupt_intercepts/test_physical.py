@@ -4,6 +4,7 @@ from conformance.event_injection.guests import OWN_CODE, taken
 from conformance.intercepts.tried import GOES_ON
 from conformance.interrupt_intercepts.guests import (
     BEHIND_STI,
+    LINGERS,
     MASKED,
     NOBODY,
     STI,
@@ -13,6 +14,7 @@ from conformance.interrupt_intercepts.guests import (
     interruptible,
     progress,
     sent,
+    takers,
 )
 from conformance.vmrun.visits import Visit, visits
 from harness.cases import executes, requirement
@@ -112,3 +114,10 @@ def test_nmi_stays_pending(ran: Seen) -> None:
     """The host takes it after STGI; one that the guest has taken it does not take again."""
     assert ends(ran, "NMI") == (exits.NMI, NMI)
     assert (taken(ran, "NMI, not intercepted"), ran["NMI, not intercepted"].vector) == (NMI, NOBODY)
+
+
+@requirement("SVM-15.21.9-001")
+@executes(visits({"NMI": Visit(interruptible(LINGERS, flags=0), sent(0x4400), TAKES)}))
+def test_guest_takes_an_nmi_that_is_not_intercepted(ran: Seen) -> None:
+    """Without the intercept of NMI the guest's handler of vector 2 runs, whatever IF is, and nothing is left."""
+    assert takers(ran, "NMI") == (NMI, NOBODY)
