@@ -6,10 +6,13 @@ Where VM_CR.R_INIT can be set the processor survives: it takes #SX instead.
 from conformance.gif.interrupts import source
 from harness.lab.seen import Seen
 from harness.lab.steps import rdmsr, wrmsr
+from harness.machine.ending import How
 from harness.msr import Msr, VmCr
 
 SX = 30
 DEBUG_PORT = 0xE9
+FIRMWARE = range(0xE_0000, 0x10_0000)
+"""Where a PC's firmware resets the rest of the machine, each in its own way."""
 
 REDIRECTED = (wrmsr(Msr.VM_CR, VmCr.R_INIT), rdmsr(Msr.VM_CR).model_copy(update={"name": "VM_CR"}))
 """Steps that set R_INIT, and look whether it is set."""
@@ -51,6 +54,13 @@ def init_source(code: str) -> str:
 def redirected(ran: Seen) -> None:
     """R_INIT is set, so an INIT was sent."""
     assert ran["VM_CR"].value & VmCr.R_INIT, "R_INIT could not be set"
+
+
+def is_gone(ran: Seen) -> None:
+    """An INIT has taken the processor away from the last step: firmware runs, which resets the machine or halts."""
+    assert len(ran.steps) == len(ran.program.steps) - 1, "the last step ended"
+    in_firmware = bool(ran.ended.rips) and all(rip in FIRMWARE for rip in ran.ended.rips)
+    assert in_firmware or ran.ended.how in (How.RESET, How.HALTED), f"the machine {ran.ended}"
 
 
 def said(ran: Seen, *texts: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""Intercepts of interrupts, physical and virtual, and of NMIs (15.13)."""
+"""Intercepts of interrupts, physical and virtual, of NMIs, SMIs and INIT (15.13)."""

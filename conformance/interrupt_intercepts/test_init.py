@@ -1,6 +1,6 @@
 """INIT in a guest: its intercept, and what VM_CR.R_INIT makes of it (15.13.4, 15.21.8)."""
 
-from conformance.gif.init import REDIRECTED, SX, init_source, redirected, said
+from conformance.gif.init import REDIRECTED, SX, init_source, is_gone, redirected, said
 from conformance.gif.interrupts import source
 from conformance.intercepts.tried import GOES_ON, Changes
 from conformance.interrupt_intercepts.guests import NOBODY, ends, interruptible
@@ -8,7 +8,6 @@ from conformance.vmrun.visits import A_WHILE, Visit, visits
 from harness.cases import executes, requirement
 from harness.lab.guest import Mode, guest
 from harness.lab.seen import Seen
-from harness.machine.ending import How
 from harness.machine.vmcb import FIELDS
 from harness.model import exits
 from harness.model.registers import Misc1
@@ -47,7 +46,7 @@ def test_init_exits(ran: Seen) -> None:
 def test_intercepted_init_stays_pending(ran: Seen) -> None:
     """After the exit the INIT is still there: at STGI the processor is gone."""
     assert said(ran, EXITED, PENDING_NO_MORE) == [EXITED]
-    assert len(ran.steps) == len(ran.program.steps) - 1, f"the step ended: {ran['sent']}"
+    is_gone(ran)
 
 
 WAITS = init_source("clgi\nsend_init_if_redirected")
@@ -55,7 +54,6 @@ TAKES = source("stgi\nwait_a_little")
 CATCHES_SX: Changes = {"intercept_exceptions": 1 << SX}
 GUESTS = visits(
     {
-        "nothing sent": Visit(interruptible(flags=0, intercepts=Misc1.INIT, **CATCHES_SX), "clgi", TAKES),
         "intercepted": Visit(interruptible(flags=0, intercepts=Misc1.INIT, **CATCHES_SX), WAITS, TAKES),
         "redirected": Visit(interruptible(flags=0, intercepts=0, **CATCHES_SX), WAITS, TAKES),
     },
@@ -97,14 +95,10 @@ SENDS_INIT_ITSELF = f"""
     {A_WHILE}
     vmmcall
 """
-FIRMWARE = range(0xE_0000, 0x10_0000)
-"""Where a PC's firmware resets the rest of the machine, each in its own way."""
 
 
 @requirement("SVM-15.21.8-001")
 @executes(visits({"guest": Visit(guest(Mode.PROTECTED, SENDS_INIT_ITSELF))}))
 def test_init_is_taken_in_a_guest(ran: Seen) -> None:
     """Without intercept and R_INIT an INIT initializes the processor: the guest is gone, and firmware runs."""
-    assert len(ran.steps) == len(ran.program.steps) - 1, f"the guest came to exit {ran.vmrun('guest').exit}"
-    in_firmware = bool(ran.ended.rips) and all(rip in FIRMWARE for rip in ran.ended.rips)
-    assert in_firmware or ran.ended.how in (How.RESET, How.HALTED), f"the machine {ran.ended}"
+    is_gone(ran)

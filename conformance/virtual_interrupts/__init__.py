@@ -1,1 +1,1 @@
-"""Virtual interrupts (15.21): what VMRUN loads of them."""
+"""Interrupts of guests, virtual and physical, the task priority, interrupt shadows (15.21)."""

@@ -32,7 +32,6 @@ OTHER, PHYSICAL = 0x11, 0x50
 PF = 14
 IGNORED = MASKED | Vintr.V_IGN_TPR
 
-
 IRR, ISR = 0x200, 0x100
 BANKS = {"r8": (IRR, VECTOR), "r9": (ISR, VECTOR), "r10": (IRR, PHYSICAL), "r11": (ISR, PHYSICAL)}
 LOOKS_AT_APIC = "mov edi, 0xFEE00000\n" + "".join(
@@ -67,7 +66,7 @@ WAITING = visits(
             pending(STI, flags=0, vintr=0, intercepts=Misc1.INTR | Misc1.VINTR), sent(0x4000 + PHYSICAL), TAKES
         ),
     }
-)  # fmt: skip
+)
 
 
 @requirement("SVM-15.21.4-001")
