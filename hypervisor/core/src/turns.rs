@@ -103,7 +103,10 @@ impl Turns {
     /// Interrupts those whose alarm is due, and wakes those that are interrupted.
     fn ring(&mut self) {
         let now = timer::ticks();
-        for guest in self.seats[..self.seated].iter_mut().filter_map(|seat| seat.guest.as_mut()) {
+        for guest in self.seats[..self.seated]
+            .iter_mut()
+            .filter_map(|seat| seat.guest.as_mut())
+        {
             if let Some((_, event)) = guest.alarm.take_if(|(due, _)| *due <= now) {
                 guest.pending.ask(event);
             }
