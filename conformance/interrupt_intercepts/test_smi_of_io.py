@@ -32,7 +32,10 @@ LETS_OUT_RAISE_SMIS = f"""
 """
 BEFORE_OUT = "nop\nmov al, 0x55\n"
 OUT_AT = 3
-IN_OUT = 1 << 33
+VALID = 1 << 33
+SIZE_8 = 1 << 36
+BREAKPOINTS, ADDRESS_SIZES = 0xF << 44, 7 << 39
+"""Fields of EXITINFO1 that say nothing of the access itself; an OUT that is no OUTS has no address."""
 
 GUEST = interruptible(
     f"{BEFORE_OUT}out 0xB2, al\nmov ecx, 200\n.on: loop .on\n{LINGERS}", flags=0, intercepts=Misc1.SMI
@@ -52,7 +55,7 @@ def exited(ran: Seen) -> VmrunSeen:
 @executes(PROGRAM)
 def test_smi_of_an_out_is_called_so(ran: Seen) -> None:
     """Bit 33 of EXITINFO1 is 1 for an SMI that an OUT has raised."""
-    assert exited(ran).info1 & IN_OUT
+    assert exited(ran).info1 & VALID
 
 
 @requirement("SVM-15.13.3-005")
@@ -61,3 +64,11 @@ def test_smi_tells_where_its_out_is(ran: Seen) -> None:
     """EXITINFO2 is the RIP of the OUT that has raised the SMI."""
     seen = exited(ran)
     assert hex(seen.info2) == hex(seen.before.rip + OUT_AT)
+
+
+@requirement("SVM-15.13.3-008")
+@executes(PROGRAM)
+def test_smi_tells_what_its_out_is(ran: Seen) -> None:
+    """EXITINFO1[63:32] has the port, the size, and that it was OUT, neither repeated nor of a string."""
+    told = exited(ran).info1 >> 32 << 32 & ~(BREAKPOINTS | ADDRESS_SIZES)
+    assert hex(told) == hex(0xB2 << 48 | SIZE_8 | VALID)
