@@ -131,18 +131,28 @@ def carry_out(machine: Machine, probe: Image, payload: Payload) -> Left:
     boot_seconds = time.monotonic() - machine.ready
     if progress.why:
         ended = Ending(how=How.HUNG, detail=progress.why, rips=ended.rips)
-    head = wire.Head.of(machine.ram.read(address, wire.RESULTS_HEAD))
     return Left(
         engine="",
         engine_version="",
         cpu="",
         command=machine.command,
         ended=ended,
-        results=machine.ram.read(address, head.used) if head else b"",
+        results=_results(machine, address, ended),
         console=machine.console()[-_CONSOLE_KEPT:],
         seconds=time.monotonic() - machine.started,
         boot_seconds=boot_seconds,
     )
+
+
+def _results(machine: Machine, address: int, ended: Ending) -> bytes:
+    """What the probe has written down; nothing where the engine died and took the machine's RAM along."""
+    try:
+        head = wire.Head.of(machine.ram.read(address, wire.RESULTS_HEAD))
+        return machine.ram.read(address, head.used) if head else b""
+    except (EngineError, DeadlineExceeded):
+        if not ended.engine_at_fault:
+            raise
+        return b""
 
 
 class _Progress:
