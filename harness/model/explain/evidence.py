@@ -125,6 +125,7 @@ def of_program(seen: Seen, cpuid: Cpuid) -> Iterator[Vmrun]:
 def _ended(after: VmrunSeen | None) -> Outcome | None:
     if after is None:
         return None
-    if after.step.vector is not None:
+    exited = after.before["exitcode"] != after.after["exitcode"]  # a fault of the step then came behind VMRUN
+    if after.step.vector is not None and not exited:
         return {_UD: Outcome.UD, _GP: Outcome.GP}.get(after.step.vector)
-    return Outcome.INVALID if after.refused else Outcome.RUNS
+    return Outcome.INVALID if after.after.refused else Outcome.RUNS
