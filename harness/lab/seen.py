@@ -16,6 +16,7 @@ _PAGE = 0x1000
 
 
 NEVER_ENDED = "never ended"
+"""Words of whatever is said of a step that never ended: a ledger's reader knows a hang by them."""
 
 
 class NeverEnded(AssertionError):

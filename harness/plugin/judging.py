@@ -23,8 +23,8 @@ def pytest_runtest_makereport(
     if setting is None or not (call.when == "call" or (call.when == "setup" and not report.passed)):
         return report
     verdict, reason = _verdict(report, call)
-    expected = verdict is ledger.Verdict.EXPECTED_FAIL and call.excinfo is not None
-    found = _first_words(call.excinfo.value) if expected and call.excinfo else ""
+    expected = call.excinfo if verdict is ledger.Verdict.EXPECTED_FAIL else None
+    found = _first_words(expected.value) if expected else ""
     writer(item.config).write(_entry(item, setting, verdict, reason, call).model_copy(update={"found": found}))
     report.user_properties.append(("verdict", verdict.value))
     return report
